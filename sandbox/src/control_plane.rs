@@ -1,0 +1,1 @@
+//! A local etcd and kube-apiserver, started from the folder that `make tools` builds.
