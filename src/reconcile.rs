@@ -1,0 +1,4 @@
+//! From a resource to one step after another.
+
+pub mod compare;
+pub mod desired;
