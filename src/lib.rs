@@ -10,6 +10,8 @@
 //! `report`, `claims`, `backoff`, `conditions`) see each other, `crd` and `sse::types` at most. `sse` names neither kube
 //! nor `crd`; `crd` never names `sse`. `tests/it/dependency_rule.rs` holds it.
 
+pub mod backoff;
+pub mod claims;
 pub mod conditions;
 pub mod crd;
 pub mod reconcile;

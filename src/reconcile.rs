@@ -2,3 +2,5 @@
 
 pub mod compare;
 pub mod desired;
+pub mod facts;
+pub mod step;

@@ -1,0 +1,58 @@
+//! Pure: who owns a name or an id in a tenant.
+//!
+//! Two resources that mean the same remote object must not both write it. The owner is, in this order: who holds the
+//! remote object already (a stored id, or an attempt that may still land), then the older resource, then the one with the
+//! lower uid. The rule is derived anew from what the cluster holds, so there is no table of claims to lose.
+
+use std::cmp::Reverse;
+
+/// One resource that means a certain remote object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimant<U, T> {
+    /// The resource's uid.
+    pub uid: U,
+    /// When it was created.
+    pub created: T,
+    /// It holds the object: `status.tenant` with `status.id`, or an open attempt.
+    pub proven: bool,
+    /// Its credential has made a successful call at its present version. One that has not takes part in no claim that it
+    /// does not hold already: a token's own word about its tenant moves nobody.
+    pub verified: bool,
+}
+
+/// The one that may act, if any of them may.
+pub fn owner<U: Ord + Clone, T: Ord + Clone>(claimants: &[Claimant<U, T>]) -> Option<&U> {
+    claimants
+        .iter()
+        .filter(|claimant| claimant.proven || claimant.verified)
+        .min_by_key(|claimant| (Reverse(claimant.proven), claimant.created.clone(), claimant.uid.clone()))
+        .map(|claimant| &claimant.uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claimant(uid: &str, created: u8, proven: bool, verified: bool) -> Claimant<&str, u8> {
+        Claimant { uid, created, proven, verified }
+    }
+
+    #[test]
+    fn who_holds_the_object_comes_before_who_is_older() {
+        let claimants = [claimant("a", 1, false, true), claimant("b", 2, true, true)];
+        assert_eq!(owner(&claimants), Some(&"b"));
+    }
+
+    #[test]
+    fn the_older_comes_first_and_then_the_lower_uid() {
+        assert_eq!(owner(&[claimant("a", 2, false, true), claimant("b", 1, false, true)]), Some(&"b"));
+        assert_eq!(owner(&[claimant("b", 1, false, true), claimant("a", 1, false, true)]), Some(&"a"));
+    }
+
+    #[test]
+    fn an_unverified_credential_makes_no_claim_and_loses_none() {
+        assert_eq!(owner(&[claimant("a", 1, false, false), claimant("b", 2, false, true)]), Some(&"b"));
+        assert_eq!(owner(&[claimant("a", 1, true, false), claimant("b", 2, false, true)]), Some(&"a"));
+        assert_eq!(owner(&[claimant("a", 1, false, false)]), None);
+    }
+}

@@ -1,0 +1,357 @@
+//! Pure: what a tenant's folder holds, assembled from pages and from our own writes.
+//!
+//! # Guarantees
+//! - A list is *complete* when its ids are distinct and `total`, where it is given, held; without it, when it ended at a
+//!   page shorter than the limit. One that is not proves presence, never absence.
+//! - An own write wins over any list that began before the write had ended.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// A point in the order of this process's calls; a later one is greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark(pub u64);
+
+/// What the assembly needs of a page, whatever its items are.
+#[derive(Clone, Debug)]
+pub struct Part<T> {
+    /// The items, each with its id.
+    pub items: Vec<(String, T)>,
+    /// `total`, where the page gives it.
+    pub total: Option<u64>,
+    /// `limit`, where the page gives it: the server may know a smaller one than it was asked for.
+    pub limit: Option<u64>,
+    /// The answer was a bare array: the documented form, which knows no pages.
+    pub bare: bool,
+}
+
+/// What to ask for next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Next {
+    Page { offset: u64, limit: u64 },
+    Complete,
+    Incomplete,
+}
+
+/// The most pages of one list: past it, a list is taken for one that never ends.
+const MOST_PAGES: u32 = 1_000;
+
+/// A list on its way, page by page.
+#[derive(Debug)]
+pub struct Assembly<T> {
+    items: Vec<(String, T)>,
+    ids: HashSet<String>,
+    limit: u64,
+    total: Option<u64>,
+    pages: u32,
+    /// Whether the server was asked with a smaller limit, to learn if it knows of limits at all.
+    probed: bool,
+}
+
+impl<T> Assembly<T> {
+    /// A list to be read in pages of `limit`.
+    #[must_use]
+    pub fn new(limit: u64) -> Self {
+        Self { items: Vec::new(), ids: HashSet::new(), limit, total: None, pages: 0, probed: false }
+    }
+
+    /// The first request.
+    #[must_use]
+    pub const fn first(&self) -> Next {
+        Next::Page { offset: 0, limit: self.limit }
+    }
+
+    /// Takes a page in, and tells what to ask for next.
+    pub fn push(&mut self, part: Part<T>) -> Next {
+        self.pages += 1;
+        let count = part.items.len() as u64;
+        if self.probed {
+            // Asked for one less, the server sent as many as before: it knows no limit, and what it sent is all.
+            let unpaged = count == self.items.len() as u64 && part.items.iter().all(|(id, _)| self.ids.contains(id));
+            return if unpaged { Next::Complete } else { Next::Incomplete };
+        }
+        let total_moved = self.pages > 1 && part.total != self.total;
+        let repeated = self.pages > 1 && count > 0 && part.items.iter().all(|(id, _)| self.ids.contains(id));
+        if repeated && part.bare && self.pages == 2 && count == self.limit {
+            self.probed = true;
+            return Next::Page { offset: 0, limit: self.limit - 1 };
+        }
+        let mut distinct = true;
+        for (id, item) in part.items {
+            if self.ids.insert(id.clone()) {
+                self.items.push((id, item));
+            } else {
+                distinct = false;
+            }
+        }
+        self.total = part.total;
+        if total_moved || !distinct {
+            return Next::Incomplete;
+        }
+        let have = self.items.len() as u64;
+        if let Some(total) = part.total {
+            return match have.cmp(&total) {
+                std::cmp::Ordering::Equal => Next::Complete,
+                std::cmp::Ordering::Greater => Next::Incomplete,
+                std::cmp::Ordering::Less if count == 0 => Next::Incomplete,
+                std::cmp::Ordering::Less => self.page_at(have),
+            };
+        }
+        let limit = part.limit.filter(|limit| *limit > 0).map_or(self.limit, |limit| limit.min(self.limit));
+        // More than was asked for: the server knows no limit.
+        if count < limit || (part.bare && count > self.limit) { Next::Complete } else { self.page_at(have) }
+    }
+
+    fn page_at(&self, offset: u64) -> Next {
+        if self.pages >= MOST_PAGES { Next::Incomplete } else { Next::Page { offset, limit: self.limit } }
+    }
+
+    /// What was listed.
+    #[must_use]
+    pub fn into_items(self) -> Vec<(String, T)> {
+        self.items
+    }
+}
+
+/// An own write that the tenant answered.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Write<T> {
+    Put(String, T),
+    Deleted(String),
+}
+
+/// What a folder holds, as far as it is known.
+#[derive(Debug)]
+pub struct Inventory<T> {
+    items: HashMap<String, T>,
+    names: BTreeMap<String, Vec<String>>,
+    name_of: fn(&T) -> &str,
+    writes: Vec<(Mark, Write<T>)>,
+    listed: Option<Listed>,
+}
+
+/// The last list that was taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// When its first request was sent.
+    pub begun: Mark,
+    /// Whether it proves absence.
+    pub complete: bool,
+}
+
+impl<T: Clone> Inventory<T> {
+    /// Nothing known; `name_of` tells an item's name.
+    #[must_use]
+    pub fn new(name_of: fn(&T) -> &str) -> Self {
+        Self { items: HashMap::new(), names: BTreeMap::new(), name_of, writes: Vec::new(), listed: None }
+    }
+
+    /// Takes in a list that began at `begun`. One that is incomplete leaves what it does not show.
+    pub fn take_list(&mut self, begun: Mark, items: Vec<(String, T)>, complete: bool) {
+        if complete {
+            self.items.clear();
+        }
+        self.items.extend(items);
+        self.writes.retain(|(ended, _)| *ended > begun);
+        for (_, write) in &self.writes {
+            apply(&mut self.items, write);
+        }
+        self.listed = Some(Listed { begun, complete });
+        self.index();
+    }
+
+    /// Takes in an own write that ended at `ended`.
+    pub fn take_write(&mut self, ended: Mark, write: Write<T>) {
+        apply(&mut self.items, &write);
+        match &write {
+            Write::Put(id, item) => {
+                let ids = self.names.entry((self.name_of)(item).to_owned()).or_default();
+                if !ids.contains(id) {
+                    ids.push(id.clone());
+                }
+            }
+            Write::Deleted(id) => {
+                self.names.retain(|_, ids| {
+                    ids.retain(|other| other != id);
+                    !ids.is_empty()
+                });
+            }
+        }
+        self.writes.push((ended, write));
+    }
+
+    fn index(&mut self) {
+        self.names.clear();
+        for (id, item) in &self.items {
+            self.names.entry((self.name_of)(item).to_owned()).or_default().push(id.clone());
+        }
+        for ids in self.names.values_mut() {
+            ids.sort_unstable();
+        }
+    }
+
+    /// The last list that was taken in.
+    #[must_use]
+    pub const fn listed(&self) -> Option<Listed> {
+        self.listed
+    }
+
+    /// The item of that id.
+    #[must_use]
+    pub fn by_id(&self, id: &str) -> Option<&T> {
+        self.items.get(id)
+    }
+
+    /// The items of that name, with their ids: an inherited one may stand beside the folder's own.
+    pub fn by_name<'a>(&'a self, name: &str) -> impl Iterator<Item = (&'a str, &'a T)> {
+        self.names
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.items.get(id).filter(|item| (self.name_of)(item) == name).map(|item| (id.as_str(), item)))
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    /// How many items are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+fn apply<T: Clone>(items: &mut HashMap<String, T>, write: &Write<T>) {
+    match write {
+        Write::Put(id, item) => {
+            items.insert(id.clone(), item.clone());
+        }
+        Write::Deleted(id) => {
+            items.remove(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(ids: std::ops::Range<u64>, total: Option<u64>) -> Part<()> {
+        Part { items: ids.map(|id| (id.to_string(), ())).collect(), total, limit: None, bare: total.is_none() }
+    }
+
+    /// Reads a list from a server that is a function of (offset, limit).
+    fn read(limit: u64, server: impl Fn(u64, u64) -> Part<()>) -> (Next, usize, u32) {
+        let mut assembly = Assembly::new(limit);
+        let mut next = assembly.first();
+        while let Next::Page { offset, limit } = next {
+            next = assembly.push(server(offset, limit));
+        }
+        let pages = assembly.pages;
+        (next, assembly.into_items().len(), pages)
+    }
+
+    #[test]
+    fn pages_are_read_until_total_is_reached() {
+        let (end, items, pages) = read(2, |at, limit| part(at..(at + limit).min(5), Some(5)));
+        assert_eq!((end, items, pages), (Next::Complete, 5, 3));
+    }
+
+    #[test]
+    fn without_a_total_a_short_page_ends_the_list() {
+        let (end, items, pages) = read(2, |at, limit| part(at..(at + limit).min(5), None));
+        assert_eq!((end, items, pages), (Next::Complete, 5, 3));
+        let (end, items, pages) = read(2, |at, limit| part(at..(at + limit).min(4), None));
+        assert_eq!((end, items, pages), (Next::Complete, 4, 3));
+        assert_eq!(read(2, |_, _| part(0..0, None)), (Next::Complete, 0, 1));
+    }
+
+    #[test]
+    fn a_server_without_pages_sends_all_at_once() {
+        for count in [1, 2, 3, 5] {
+            let (end, items, _) = read(2, |_, _| part(0..count, None));
+            assert_eq!((end, items), (Next::Complete, usize::try_from(count).unwrap()), "{count} items");
+        }
+    }
+
+    #[test]
+    fn a_smaller_limit_of_the_server_is_respected() {
+        let server = |at: u64, _| Part { limit: Some(2), bare: false, ..part(at..(at + 2).min(5), None) };
+        assert_eq!(read(200, server), (Next::Complete, 5, 3));
+    }
+
+    #[test]
+    fn a_list_that_loops_is_incomplete() {
+        assert_eq!(read(2, |_, limit| part(0..limit, None)).0, Next::Incomplete);
+        assert_eq!(read(2, |_, limit| part(0..limit, Some(9))).0, Next::Incomplete);
+        assert_eq!(read(2, |_, limit| Part { bare: false, ..part(0..limit, None) }).0, Next::Incomplete);
+    }
+
+    #[test]
+    fn a_list_that_never_ends_is_incomplete() {
+        let (end, _, pages) = read(2, |at, limit| part(at..at + limit, None));
+        assert_eq!((end, pages), (Next::Incomplete, MOST_PAGES));
+    }
+
+    #[test]
+    fn a_list_that_shrinks_or_grows_while_paged_is_incomplete() {
+        let shrinks = |at: u64, limit: u64| part(at..(at + limit).min(5), Some(if at == 0 { 5 } else { 4 }));
+        assert_eq!(read(2, shrinks).0, Next::Incomplete);
+        // The total held, and an item fell out between two pages.
+        assert_eq!(read(2, |at, _| if at == 0 { part(0..2, Some(3)) } else { part(0..0, Some(3)) }).0, Next::Incomplete);
+        assert_eq!(read(2, |_, _| part(0..2, Some(1))).0, Next::Incomplete);
+    }
+
+    fn inventory() -> Inventory<String> {
+        Inventory::new(|name| name)
+    }
+
+    fn items(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect()
+    }
+
+    #[test]
+    fn an_own_write_wins_over_a_list_that_began_before_it_ended() {
+        let mut inventory = inventory();
+        inventory.take_write(Mark(5), Write::Put("1".into(), "a".into()));
+        inventory.take_write(Mark(6), Write::Deleted("2".into()));
+        inventory.take_list(Mark(4), items(&[("2", "b")]), true);
+        assert!(inventory.by_id("1").is_some());
+        assert!(inventory.by_id("2").is_none());
+        assert_eq!(inventory.by_name("a").count(), 1);
+        assert_eq!(inventory.by_name("b").count(), 0);
+    }
+
+    #[test]
+    fn a_list_that_began_after_it_wins_over_an_own_write() {
+        let mut inventory = inventory();
+        inventory.take_write(Mark(5), Write::Put("1".into(), "a".into()));
+        inventory.take_list(Mark(6), items(&[("2", "b")]), true);
+        assert!(inventory.by_id("1").is_none());
+        assert_eq!(inventory.by_name("b").map(|(id, _)| id).collect::<Vec<_>>(), ["2"]);
+    }
+
+    #[test]
+    fn an_incomplete_list_takes_nothing_away() {
+        let mut inventory = inventory();
+        inventory.take_list(Mark(1), items(&[("1", "a")]), true);
+        inventory.take_list(Mark(2), items(&[("2", "b")]), false);
+        assert!(inventory.by_id("1").is_some() && inventory.by_id("2").is_some());
+        assert_eq!(inventory.listed(), Some(Listed { begun: Mark(2), complete: false }));
+    }
+
+    #[test]
+    fn a_deleted_name_is_free_at_once() {
+        let mut inventory = inventory();
+        inventory.take_list(Mark(1), items(&[("1", "a")]), true);
+        inventory.take_write(Mark(2), Write::Deleted("1".into()));
+        assert_eq!(inventory.by_name("a").count(), 0);
+        assert!(inventory.is_empty());
+    }
+}
