@@ -3,4 +3,6 @@
 pub mod compare;
 pub mod desired;
 pub mod facts;
+#[cfg(test)]
+mod golden;
 pub mod step;

@@ -35,7 +35,7 @@ pub enum Sight {
 pub enum Attempt {
     /// None, or its answer is in the status.
     None,
-    /// Recorded by this pass and not sent yet.
+    /// Recorded, and certainly not acted on: not sent yet, or refused for a while. It can be sent as it is.
     Recorded,
     /// Perhaps on its way: its answer is not known, and it may still land.
     Open,
@@ -68,6 +68,14 @@ pub enum Class {
     Throttled,
     Busy,
     Server,
+}
+
+impl Class {
+    /// It speaks of the tenant's or the network's state, not of this resource: the same call is worth another try.
+    #[must_use]
+    pub const fn is_passing(self) -> bool {
+        matches!(self, Self::Throttled | Self::Busy | Self::Server)
+    }
 }
 
 /// What keeps a Secret's value from being used.
@@ -412,10 +420,15 @@ impl Facts {
             Outcome::Granted => self.permit = Permit::Held,
             Outcome::Queued => self.permit = Permit::Queued,
             Outcome::Claimed => {
+                // The patch carried the resourceVersion and answered with the resource: that is a live look.
+                self.sight = Sight::Live;
                 self.finalizer = true;
                 self.attempt = Attempt::Recorded;
             }
-            Outcome::Finalized => self.finalizer = true,
+            Outcome::Finalized => {
+                self.sight = Sight::Live;
+                self.finalizer = true;
+            }
             Outcome::Created => {
                 self.permit = Permit::None;
                 self.id = true;
@@ -440,7 +453,8 @@ impl Facts {
             Outcome::Refused(class) => {
                 self.permit = Permit::None;
                 self.refused = Some(class);
-                if self.attempt == Attempt::Recorded {
+                // A passing refusal leaves the attempt as it was recorded: the next try costs no write of its own.
+                if self.attempt == Attempt::Recorded && !class.is_passing() {
                     self.attempt = Attempt::None;
                     self.answer = Answer::Refused(class);
                 }
@@ -448,9 +462,6 @@ impl Facts {
             Outcome::Refreshing => {
                 self.permit = Permit::None;
                 self.credential = Credential::Pending;
-                if self.attempt == Attempt::Recorded {
-                    self.attempt = Attempt::None;
-                }
             }
             Outcome::NotLeading => self.leading = false,
             Outcome::Present { fields, echo, unwritable } => {
@@ -488,6 +499,7 @@ impl Facts {
             Outcome::Deleted => {
                 self.permit = Permit::None;
                 self.read = Read::Absent;
+                // It was there, so this is its tenant.
                 self.tenant = Tenant::Same;
                 self.answer = Answer::None;
             }
