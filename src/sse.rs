@@ -1,5 +1,59 @@
 //! The SSE configuration API: a client that does one request a call, its errors told apart, tokens, and the budget of
-//! calls towards a tenant. Knows nothing of Kubernetes; a credential is an opaque [`CredentialKey`].
+//! calls towards a tenant.
+//!
+//! # The parts
+//! - [`client`]: create, get, list, replace, delete. One call is one request: nothing here tries again.
+//! - [`token`]: what a Secret's bytes are good for, a token's claims, and the token endpoint.
+//! - [`error`]: a [`Failure`] with its [`Reason`], its [`Class`] and whether the tenant may have [`Acted`] on the call.
+//! - [`budget`]: how many calls a tenant bears, at a time and a second.
+//! - [`types`]: what goes over the wire; [`inventory`]: what a folder holds, from pages and own writes (pure).
+//!
+//! # Guarantees
+//! - Knows nothing of Kubernetes, and a credential only as an opaque [`CredentialKey`].
+//! - No body, token or secret is in a log line, in `Debug`, in `Display` or in an error's chain.
+//! - Whatever a server sends, a call ends within the request timeout and within a bounded amount of memory.
+//!
+//! # Assumptions
+//! - The process has installed a default TLS provider of rustls before the first [`client::Client`] is built.
 
+use std::fmt;
+use std::sync::Arc;
+
+mod answer;
+pub mod budget;
+pub mod client;
+pub mod error;
 pub mod inventory;
+pub mod token;
+mod transport;
 pub mod types;
+
+pub use budget::{Budget, Limits, Permit};
+pub use client::{Client, Settings};
+pub use error::{Acted, Class, Failure, Method, Reason};
+pub use token::{Claims, Fetched, InvalidSecretValue, Token, TokenEndpoint, secret_text};
+pub use transport::InvalidSettings;
+
+/// Which credential is meant, without saying what it is: equal keys are one credential.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CredentialKey(Arc<str>);
+
+impl CredentialKey {
+    /// The key that this text names. The text is for logs and metrics too: it is a name, never a secret.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CredentialKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

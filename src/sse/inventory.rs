@@ -16,6 +16,8 @@ pub struct Mark(pub u64);
 pub struct Part<T> {
     /// The items, each with its id.
     pub items: Vec<(String, T)>,
+    /// How many more there were that could not be decoded: a list that has such proves no absence.
+    pub dropped: u64,
     /// `total`, where the page gives it.
     pub total: Option<u64>,
     /// `limit`, where the page gives it: the server may know a smaller one than it was asked for.
@@ -44,6 +46,8 @@ pub struct Assembly<T> {
     limit: u64,
     total: Option<u64>,
     pages: u32,
+    /// How many items could not be decoded.
+    dropped: u64,
     /// Whether the server was asked with a smaller limit, to learn if it knows of limits at all.
     probed: bool,
 }
@@ -52,7 +56,7 @@ impl<T> Assembly<T> {
     /// A list to be read in pages of `limit`.
     #[must_use]
     pub fn new(limit: u64) -> Self {
-        Self { items: Vec::new(), ids: HashSet::new(), limit, total: None, pages: 0, probed: false }
+        Self { items: Vec::new(), ids: HashSet::new(), limit, total: None, pages: 0, dropped: 0, probed: false }
     }
 
     /// The first request.
@@ -63,11 +67,20 @@ impl<T> Assembly<T> {
 
     /// Takes a page in, and tells what to ask for next.
     pub fn push(&mut self, part: Part<T>) -> Next {
+        match self.take(part) {
+            // All of it was read, and what could not be decoded may be anything.
+            Next::Complete if self.dropped > 0 => Next::Incomplete,
+            next => next,
+        }
+    }
+
+    fn take(&mut self, part: Part<T>) -> Next {
         self.pages += 1;
-        let count = part.items.len() as u64;
+        let count = part.items.len() as u64 + part.dropped;
         if self.probed {
             // Asked for one less, the server sent as many as before: it knows no limit, and what it sent is all.
-            let unpaged = count == self.items.len() as u64 && part.items.iter().all(|(id, _)| self.ids.contains(id));
+            let unpaged = count == self.items.len() as u64 + self.dropped
+                && part.items.iter().all(|(id, _)| self.ids.contains(id));
             return if unpaged { Next::Complete } else { Next::Incomplete };
         }
         let total_moved = self.pages > 1 && part.total != self.total;
@@ -84,11 +97,12 @@ impl<T> Assembly<T> {
                 distinct = false;
             }
         }
+        self.dropped += part.dropped;
         self.total = part.total;
         if total_moved || !distinct {
             return Next::Incomplete;
         }
-        let have = self.items.len() as u64;
+        let have = self.items.len() as u64 + self.dropped;
         if let Some(total) = part.total {
             return match have.cmp(&total) {
                 std::cmp::Ordering::Equal => Next::Complete,
@@ -245,7 +259,8 @@ mod tests {
     use super::*;
 
     fn part(ids: std::ops::Range<u64>, total: Option<u64>) -> Part<()> {
-        Part { items: ids.map(|id| (id.to_string(), ())).collect(), total, limit: None, bare: total.is_none() }
+        let items = ids.map(|id| (id.to_string(), ())).collect();
+        Part { items, dropped: 0, total, limit: None, bare: total.is_none() }
     }
 
     /// Reads a list from a server that is a function of (offset, limit).
