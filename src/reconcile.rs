@@ -5,4 +5,5 @@ pub mod desired;
 pub mod facts;
 #[cfg(test)]
 mod golden;
+pub mod report;
 pub mod step;

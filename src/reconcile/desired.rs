@@ -8,7 +8,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::crd::{self, MfaServer};
+use crate::crd::{self, MfaServer, VendorSecret};
 use crate::sse::types::{Body, Folder, Position};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -41,20 +41,8 @@ pub struct SecretField {
     pub secret: String,
     /// The key in it.
     pub key: String,
-}
-
-impl SecretField {
-    /// The fewest characters that the API takes for it, by its document.
-    #[must_use]
-    pub fn min_length(&self) -> usize {
-        if self.field == "duo_secret_key" { 16 } else { 8 }
-    }
-
-    /// The field's name in the spec.
-    #[must_use]
-    pub fn spec_name(&self) -> String {
-        camel(&self.field)
-    }
+    /// The fewest characters that the API takes.
+    pub min_length: usize,
 }
 
 /// The spec cannot be sent; the API server's validation lets none through that is so.
@@ -81,8 +69,7 @@ pub fn desired(server: &MfaServer) -> Result<Desired, InvalidSpec> {
     let mut fields = Map::new();
     fields.insert("name".to_owned(), name.into());
     fields.insert("mfa_cert_profile".to_owned(), spec.mfa_cert_profile.as_str().into());
-    let mut secrets = Vec::new();
-    let mut vendor = None;
+    let (mut secrets, mut vendor) = (Vec::new(), None);
     if let Some(vendors) = &spec.mfa_vendor_type {
         let Ok(Value::Object(members)) = serde_json::to_value(vendors) else {
             return Err(invalid("spec.mfaVendorType", "cannot be read"));
@@ -93,19 +80,12 @@ pub fn desired(server: &MfaServer) -> Result<Desired, InvalidSpec> {
         };
         let mut readable = Map::new();
         for (field, value) in values {
-            let field = snake(&field);
-            match value {
-                Value::Object(reference) => secrets.push(secret_field(field, &reference).ok_or_else(|| {
-                    invalid("spec.mfaVendorType", "each secret needs secretKeyRef with name and key")
-                })?),
-                Value::Null => {}
-                other => {
-                    if let Some(text) = plain(&other) {
-                        readable.insert(field, text.into());
-                    }
-                }
+            // What is no leaf is a reference to a secret.
+            if let Some(text) = plain(&value) {
+                readable.insert(snake(&field), text.into());
             }
         }
+        secrets = vendors.secrets().into_iter().map(secret_field).collect();
         let member = snake(&member);
         fields.insert(VENDOR.to_owned(), Value::Object(Map::from_iter([(member.clone(), Value::Object(readable))])));
         vendor = Some(member);
@@ -134,10 +114,13 @@ const fn folder(folder: crd::Folder) -> Folder {
     }
 }
 
-fn secret_field(field: String, reference: &Map<String, Value>) -> Option<SecretField> {
-    let reference = reference.get("secretKeyRef")?;
-    let text = |key: &str| Some(reference.get(key)?.as_str()?.to_owned());
-    Some(SecretField { field, secret: text("name")?, key: text("key")? })
+fn secret_field(secret: VendorSecret<'_>) -> SecretField {
+    SecretField {
+        field: snake(secret.field),
+        secret: secret.reference.name.clone(),
+        key: secret.reference.key.clone(),
+        min_length: secret.min_length,
+    }
 }
 
 /// A leaf as the wire has it: a string. `None` for what is no leaf, or absent.
