@@ -239,10 +239,7 @@ pub const RULES: &[Rule] = &[
         name: "a create whose answer is not known",
         decide: |f| (f.refused.is_some() && f.attempt == Attempt::Open).then(|| stop(f, Verdict::OutcomeUnknown)),
     },
-    Rule {
-        name: "the tenant refused or failed",
-        decide: |f| f.refused.map(|class| stop(f, Verdict::Refused(class))),
-    },
+    Rule { name: "the tenant refused or failed", decide: |f| f.refused.map(|class| stop(f, Verdict::Refused(class))) },
     // ---- deletion -------------------------------------------------------------------------------------------------
     Rule { name: "deleted: delete by id", decide: |f| (f.deleting && f.bound()).then(|| call(f, Step::Delete)) },
     // ---- the folder's list ----------------------------------------------------------------------------------------
@@ -301,10 +298,13 @@ pub const RULES: &[Rule] = &[
             gone.then(|| stop(f, Verdict::DriftReported))
         },
     },
-    Rule { name: "equal to the spec, secrets included", decide: |f| {
-        let equal = f.bound() && !differs(f) && (f.versions == Sameness::Same || f.echo == Sameness::Same);
-        equal.then(|| stop(f, Verdict::InOrder))
-    } },
+    Rule {
+        name: "equal to the spec, secrets included",
+        decide: |f| {
+            let equal = f.bound() && !differs(f) && (f.versions == Sameness::Same || f.echo == Sameness::Same);
+            equal.then(|| stop(f, Verdict::InOrder))
+        },
+    },
     Rule {
         name: "drift is only reported",
         decide: |f| {
@@ -320,24 +320,17 @@ pub const RULES: &[Rule] = &[
         name: "a write needs the secrets",
         decide: |f| (f.bound() && f.secrets != Secrets::Ready).then(|| with_secrets(f, |_| Step::ReadSecrets)),
     },
-    Rule {
-        name: "look before a write",
-        decide: |f| (f.bound() && f.read == Read::Unread).then(|| call(f, Step::Get)),
-    },
+    Rule { name: "look before a write", decide: |f| (f.bound() && f.read == Read::Unread).then(|| call(f, Step::Get)) },
     Rule {
         name: "a secret that the spec does not give cannot be written back",
         decide: |f| {
-            let verdict =
-                if f.answer == Answer::Adopted { Verdict::AdoptionRefused } else { Verdict::DriftReported };
+            let verdict = if f.answer == Answer::Adopted { Verdict::AdoptionRefused } else { Verdict::DriftReported };
             (f.bound() && f.unwritable).then(|| stop(f, verdict))
         },
     },
     Rule { name: "write what differs", decide: |f| f.bound().then(|| call(f, Step::Replace)) },
     // ---- a name that stands there ---------------------------------------------------------------------------------
-    Rule {
-        name: "consent by id: take it",
-        decide: |f| (f.found == Found::Named).then_some(Step::Adopt),
-    },
+    Rule { name: "consent by id: take it", decide: |f| (f.found == Found::Named).then_some(Step::Adopt) },
     Rule {
         name: "consent by id to what is not there, or has another name or folder",
         decide: |f| (f.found == Found::NamedElsewhere).then(|| stop(f, Verdict::AdoptionRefused)),
@@ -377,9 +370,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "record the attempt, then create",
         decide: |f| {
-            Some(with_secrets(f, |f| {
-                call(f, if f.attempt == Attempt::Recorded { Step::Create } else { Step::Claim })
-            }))
+            Some(with_secrets(f, |f| call(f, if f.attempt == Attempt::Recorded { Step::Create } else { Step::Claim })))
         },
     },
 ];

@@ -209,7 +209,9 @@ impl<T: Clone> Inventory<T> {
             .get(name)
             .into_iter()
             .flatten()
-            .filter_map(|id| self.items.get(id).filter(|item| (self.name_of)(item) == name).map(|item| (id.as_str(), item)))
+            .filter_map(|id| {
+                self.items.get(id).filter(|item| (self.name_of)(item) == name).map(|item| (id.as_str(), item))
+            })
             .collect::<Vec<_>>()
             .into_iter()
     }
@@ -304,7 +306,10 @@ mod tests {
         let shrinks = |at: u64, limit: u64| part(at..(at + limit).min(5), Some(if at == 0 { 5 } else { 4 }));
         assert_eq!(read(2, shrinks).0, Next::Incomplete);
         // The total held, and an item fell out between two pages.
-        assert_eq!(read(2, |at, _| if at == 0 { part(0..2, Some(3)) } else { part(0..0, Some(3)) }).0, Next::Incomplete);
+        assert_eq!(
+            read(2, |at, _| if at == 0 { part(0..2, Some(3)) } else { part(0..0, Some(3)) }).0,
+            Next::Incomplete
+        );
         assert_eq!(read(2, |_, _| part(0..2, Some(1))).0, Next::Incomplete);
     }
 
