@@ -16,3 +16,4 @@ pub mod conditions;
 pub mod crd;
 pub mod reconcile;
 pub mod sse;
+pub mod telemetry;

@@ -18,12 +18,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 mod answer;
 pub mod budget;
 pub mod client;
+pub mod credentials;
 pub mod error;
 pub mod inventory;
+pub mod lists;
 pub mod token;
 mod transport;
 pub mod types;
@@ -55,5 +58,31 @@ impl CredentialKey {
 impl fmt::Display for CredentialKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// From a class of failure, how often it came running, and what the server asked for, to the delay before the next try.
+type DelayOf = dyn Fn(Class, u32, Option<Duration>) -> Duration + Send + Sync;
+
+/// How long is waited before the next try; jitter included, so that each call may answer a little more.
+#[derive(Clone)]
+pub struct Schedule(Arc<DelayOf>);
+
+impl Schedule {
+    /// The schedule that this function gives.
+    pub fn new(delay: impl Fn(Class, u32, Option<Duration>) -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(delay))
+    }
+
+    /// The delay after so many failures of this class running.
+    #[must_use]
+    pub fn delay(&self, class: Class, failures: u32, retry_after: Option<Duration>) -> Duration {
+        (self.0)(class, failures, retry_after)
+    }
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Schedule")
     }
 }

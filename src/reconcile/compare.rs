@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Pure: an object of the tenant against what it is to hold.
 //!
 //! Equality is what a person would call equal: `"30"` is 30, null is absent, and a field that the spec does not set is
@@ -107,6 +106,3 @@ pub fn is_unwritable(desired: &Desired, shown: &Map<String, Value>) -> bool {
 
 #[cfg(test)]
 mod tests;
-=======
-//!
->>>>>>> wip-crd

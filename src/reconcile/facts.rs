@@ -283,7 +283,7 @@ pub enum Outcome {
     /// The resource is gone, or another has its name.
     Gone,
     /// The resource was read live; all that is stored is known anew.
-    Looked(Stored),
+    Looked(Stored, Seen),
     /// The Secrets were read. `echo` and `unwritable` are known with them.
     SecretsRead { secrets: Secrets, echo: Sameness, unwritable: bool },
     /// A call may be made.
@@ -347,6 +347,22 @@ pub struct Stored {
     pub report_drift: bool,
 }
 
+/// What this process knows of a resource beside what is stored, before any step of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub struct Seen {
+    pub spec_valid: bool,
+    pub due: bool,
+    pub flapping: bool,
+    pub credential: Credential,
+    pub tenant: Tenant,
+    pub claim: Claim,
+    pub versions: Sameness,
+    pub list: List,
+    pub found: Found,
+    pub fields: Sameness,
+}
+
 impl Facts {
     /// The facts at the start of a pass: what is stored, and nothing known of the rest.
     #[must_use]
@@ -386,8 +402,26 @@ impl Facts {
         }
     }
 
+    /// The same facts with what this process knows already.
+    #[must_use]
+    pub fn seeing(self, seen: Seen) -> Self {
+        Self {
+            spec_valid: seen.spec_valid,
+            due: seen.due,
+            flapping: seen.flapping,
+            credential: seen.credential,
+            tenant: seen.tenant,
+            claim: seen.claim,
+            versions: seen.versions,
+            list: seen.list,
+            found: seen.found,
+            fields: seen.fields,
+            ..self
+        }
+    }
+
     /// What is stored, looked at again; what this pass knows beyond it stays.
-    fn look_again(&mut self, stored: Stored) {
+    fn look_again(&mut self, stored: Stored, seen: Seen) {
         self.sight = Sight::Live;
         self.deleting = stored.deleting;
         self.finalizer = stored.finalizer;
@@ -402,6 +436,12 @@ impl Facts {
         if self.answer == Answer::None {
             self.id = stored.id;
             self.attempt = stored.attempt;
+            // The spec may be another one: what was read and compared for the old one is void.
+            self.secrets = Secrets::Unread;
+            self.echo = Sameness::Unknown;
+            self.unwritable = false;
+            self.read = Read::Unread;
+            *self = self.seeing(seen);
         }
     }
 
@@ -411,7 +451,7 @@ impl Facts {
             Outcome::KubeFailed => self.kube_failed = true,
             Outcome::Conflicted => self.sight = Sight::Stale,
             Outcome::Gone => self.sight = Sight::Gone,
-            Outcome::Looked(stored) => self.look_again(stored),
+            Outcome::Looked(stored, seen) => self.look_again(stored, seen),
             Outcome::SecretsRead { secrets, echo, unwritable } => {
                 self.secrets = secrets;
                 self.echo = echo;

@@ -103,6 +103,11 @@ impl Token {
         Ok(Self(SecretString::from(text)))
     }
 
+    /// Whether it is the same token.
+    pub(super) fn equals(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+
     /// The header's value, marked as one that is not to be shown.
     pub(super) fn bearer(&self) -> HeaderValue {
         let text = format!("Bearer {}", self.0.expose_secret());

@@ -454,7 +454,19 @@ const READ: Outcome = Outcome::SecretsRead { secrets: Secrets::Ready, echo: Same
 
 fn stories() -> String {
     let present = Outcome::Present { fields: Sameness::Differs, echo: Sameness::Unknown, unwritable: false };
-    let live = |stored| Outcome::Looked(stored);
+    let seen = Seen {
+        spec_valid: true,
+        due: true,
+        flapping: false,
+        credential: Credential::Ready,
+        tenant: Tenant::Unbound,
+        claim: Claim::Ours,
+        versions: Sameness::Unknown,
+        list: List::Complete,
+        found: Found::Absent,
+        fields: Sameness::Unknown,
+    };
+    let live = |stored| Outcome::Looked(stored, seen);
     let rows = [
         ("created", story(new(), vec![READ, Outcome::Claimed, Outcome::Created])),
         ("name taken since the list", story(new(), vec![READ, Outcome::Claimed, Outcome::Refused(Class::Conflict)])),
@@ -465,7 +477,7 @@ fn stories() -> String {
         ("the lease ran out", story(new(), vec![READ, Outcome::Claimed, Outcome::NotLeading])),
         (
             "the resource changed under the claim",
-            story(new(), vec![READ, Outcome::Conflicted, live(stored()), Outcome::Claimed, Outcome::Created]),
+            story(new(), vec![READ, Outcome::Conflicted, live(stored()), READ, Outcome::Claimed, Outcome::Created]),
         ),
         ("gone before the claim", story(new(), vec![READ, Outcome::Gone])),
         (

@@ -1,0 +1,173 @@
+//! What this process remembers of one resource between passes. A restart loses it, and nothing depends on it for safety:
+//! without it the operator only waits, looks or writes once more.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::facts::Class;
+use super::report::Cause;
+use crate::crd::MfaServer;
+use crate::sse::budget::Permit;
+use crate::sse::credentials::Access;
+use crate::sse::inventory::Mark;
+
+/// How many corrections of a field within [`FLAPPING_WITHIN`] are one too many.
+const FLAPPING_CORRECTIONS: usize = 3;
+/// The time in which they count.
+const FLAPPING_WITHIN: Duration = Duration::from_secs(3600);
+
+/// What a delay yields to: another value of this is a reason to try at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Yields {
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// The versions of the Secrets that are referred to.
+    pub secrets: Vec<Option<String>>,
+    /// The annotations that are verbs.
+    pub verbs: Vec<String>,
+}
+
+/// A refusal that is waited out.
+#[derive(Clone, Debug)]
+pub struct Delay {
+    /// When it is over.
+    pub until: Instant,
+    yields: Yields,
+}
+
+/// How often it came running, and what it was.
+#[derive(Clone, Debug)]
+struct Run {
+    class: Class,
+    cause: (&'static str, Option<i32>),
+    failures: u32,
+    same: u32,
+    yields: Yields,
+}
+
+/// The answer to a create that no status holds yet.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// This id.
+    Created(String),
+    /// Refused; this class, and why.
+    Refused(Class, Cause),
+}
+
+/// The answer and what it was the answer to.
+#[derive(Clone, Debug)]
+pub struct Unrecorded {
+    /// The attempt.
+    pub nonce: String,
+    /// Its answer.
+    pub answer: Answer,
+    /// The resource as it was when the attempt was made.
+    pub server: Arc<MfaServer>,
+}
+
+/// An attempt that this process recorded.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    /// Its nonce.
+    pub nonce: String,
+    /// It may have been acted on: sent, and not refused since.
+    pub acted: bool,
+}
+
+/// A place in the queue for a call; the permit, once its turn has come.
+pub type Place = Arc<Mutex<Option<(Access, Permit)>>>;
+
+/// What is remembered of one resource.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// The answer to our last write, while the cache may be older.
+    pub newest: Option<Arc<MfaServer>>,
+    /// A list has to have begun after this to answer the resource's question.
+    pub question: Mark,
+    /// The value of `reconcile-requested-at` that the question was asked for.
+    pub asked: Option<String>,
+    /// The last refusal, while it is waited out.
+    pub delay: Option<Delay>,
+    run: Option<Run>,
+    /// The answer to a create that no status holds yet.
+    pub unrecorded: Option<Unrecorded>,
+    /// The last attempt that this process recorded.
+    pub minted: Option<Minted>,
+    /// Since when this process knows of an attempt whose answer is not known, and whether it has settled.
+    pub open: Option<(String, Instant, bool)>,
+    /// The place in the queue for a call.
+    pub place: Option<Place>,
+    /// Failures of the API server running.
+    pub kube_failures: u32,
+    corrections: Vec<(String, Instant)>,
+}
+
+impl Memory {
+    /// Counts a refusal; answers how often it came running, and how often with the same words.
+    pub fn count(&mut self, class: Class, cause: (&'static str, Option<i32>), yields: &Yields) -> (u32, u32) {
+        let (failures, same) = match &self.run {
+            Some(run) if run.class == class && run.yields == *yields => {
+                (run.failures + 1, if run.cause == cause { run.same + 1 } else { 1 })
+            }
+            _ => (1, 1),
+        };
+        self.run = Some(Run { class, cause, failures, same, yields: yields.clone() });
+        (failures, same)
+    }
+
+    /// How often the last refusal came with the same words.
+    #[must_use]
+    pub fn same(&self) -> u32 {
+        self.run.as_ref().map_or(0, |run| run.same)
+    }
+
+    /// Waits the refusal out.
+    pub fn wait(&mut self, delay: Duration, yields: Yields) {
+        self.delay = Some(Delay { until: Instant::now() + delay, yields });
+    }
+
+    /// All is well: the next refusal is the first.
+    pub fn succeeded(&mut self) {
+        self.delay = None;
+        self.run = None;
+    }
+
+    /// Whether nothing is waited out.
+    pub fn is_due(&mut self, yields: &Yields) -> bool {
+        if self.delay.as_ref().is_some_and(|delay| delay.until <= Instant::now() || delay.yields != *yields) {
+            self.delay = None;
+        }
+        self.delay.is_none()
+    }
+
+    /// Remembers that these fields were corrected.
+    pub fn corrected(&mut self, fields: &[String]) {
+        let now = Instant::now();
+        self.corrections.retain(|(_, at)| now.duration_since(*at) < FLAPPING_WITHIN);
+        self.corrections.extend(fields.iter().map(|field| (field.clone(), now)));
+    }
+
+    /// Whether one of these fields was corrected too often within the hour.
+    #[must_use]
+    pub fn is_flapping(&self, fields: &[String]) -> bool {
+        let recent = |at: &Instant| at.elapsed() < FLAPPING_WITHIN;
+        let times = |field: &String| self.corrections.iter().filter(|(of, at)| of == field && recent(at)).count();
+        fields.iter().any(|field| times(field) >= FLAPPING_CORRECTIONS)
+    }
+
+    /// The permit of the queue, if its turn has come.
+    pub fn take_permit(&mut self) -> Option<(Access, Permit)> {
+        let place = self.place.as_ref()?;
+        let permit = place.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        self.place = None;
+        Some(permit)
+    }
+
+    /// Whether a call is being waited for. A place that nobody will fill any more is given up.
+    #[must_use]
+    pub fn is_queued(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| Arc::strong_count(place) > 1)
+    }
+}

@@ -1,0 +1,386 @@
+//! Secrets: their versions from the watch, their bytes when they are needed.
+//!
+//! # Guarantees
+//! - The watch sees metadata only. Bytes are read one Secret at a time and live in `secrecy` types from then on.
+//! - A resource that has asked about a Secret is woken when it appears, changes or goes.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::Event;
+use kube::{Api, Client, ResourceExt};
+use secrecy::SecretString;
+use tokio::time::timeout;
+
+use super::desired::SecretField;
+use super::facts::SecretProblem;
+use crate::crd::ObservedSecret;
+use crate::sse::credentials::{Credentials, Source, Waiter, Wakes};
+use crate::sse::lists::Lists;
+use crate::sse::{CredentialKey, Token, secret_text};
+use crate::telemetry::chain;
+
+/// How long one read of a Secret may take.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+/// How long until a read that failed is tried again.
+const READ_AGAIN: Duration = Duration::from_secs(5);
+
+/// A Secret that cannot be used, in words that name it, its key and what to do, and hold nothing of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// The kind of problem.
+    pub problem: SecretProblem,
+    /// The sentence.
+    pub message: String,
+}
+
+/// The Secret of a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialSecret {
+    /// It is being read.
+    Pending,
+    /// It cannot be used.
+    Unusable(Unusable),
+    /// What it holds is known to the API layer.
+    Put,
+}
+
+type Names = HashMap<String, HashMap<String, String>>;
+
+/// What is known of Secrets.
+pub struct Secrets {
+    client: Client,
+    credentials: Arc<Credentials>,
+    lists: Arc<Lists>,
+    wakes: Wakes,
+    versions: Mutex<Names>,
+    /// The versions that the initial list of a watch has shown so far.
+    relisted: Mutex<Names>,
+    dependents: Mutex<HashMap<(String, String), HashSet<Waiter>>>,
+    reading: Mutex<HashSet<CredentialKey>>,
+    unusable: Mutex<HashMap<CredentialKey, (String, Unusable)>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The key that the API layer knows the credential of this Secret by.
+#[must_use]
+pub fn credential_key(namespace: &str, name: &str) -> CredentialKey {
+    CredentialKey::new(format!("{namespace}/{name}"))
+}
+
+impl Secrets {
+    /// Nothing known yet.
+    #[must_use]
+    pub fn new(client: Client, credentials: Arc<Credentials>, lists: Arc<Lists>, wakes: Wakes) -> Arc<Self> {
+        Arc::new(Self {
+            client,
+            credentials,
+            lists,
+            wakes,
+            versions: Mutex::default(),
+            relisted: Mutex::default(),
+            dependents: Mutex::default(),
+            reading: Mutex::default(),
+            unusable: Mutex::default(),
+        })
+    }
+
+    /// Takes in what the watch shows; wakes whom it concerns.
+    pub fn observe(&self, event: Event<PartialObjectMeta<Secret>>) {
+        match event {
+            Event::Init => locked(&self.relisted).clear(),
+            Event::InitApply(secret) => {
+                if let Some((namespace, name, version)) = identity(&secret) {
+                    locked(&self.relisted).entry(namespace).or_default().insert(name, version);
+                }
+            }
+            Event::InitDone => {
+                let new = std::mem::take(&mut *locked(&self.relisted));
+                let old = std::mem::replace(&mut *locked(&self.versions), new);
+                let concerned: Vec<(String, String)> = locked(&self.dependents).keys().cloned().collect();
+                for (namespace, name) in concerned {
+                    let before = old.get(&namespace).and_then(|names| names.get(&name));
+                    if before != self.version(&namespace, &name).as_ref() {
+                        self.wake(&namespace, &name);
+                    }
+                }
+            }
+            Event::Apply(secret) => {
+                let Some((namespace, name, version)) = identity(&secret) else { return };
+                let mut versions = locked(&self.versions);
+                let before = versions.entry(namespace.clone()).or_default().insert(name.clone(), version.clone());
+                drop(versions);
+                if before.as_ref() != Some(&version) {
+                    self.wake(&namespace, &name);
+                }
+            }
+            Event::Delete(secret) => {
+                let Some((namespace, name, _)) = identity(&secret) else { return };
+                if let Some(names) = locked(&self.versions).get_mut(&namespace) {
+                    names.remove(&name);
+                }
+                self.wake(&namespace, &name);
+            }
+        }
+    }
+
+    fn wake(&self, namespace: &str, name: &str) {
+        let dependents = locked(&self.dependents);
+        if let Some(waiters) = dependents.get(&(namespace.to_owned(), name.to_owned())) {
+            self.wakes.wake(waiters.iter().cloned());
+        }
+    }
+
+    /// The Secret's version, if it is there; `waiter` is woken when that changes.
+    pub fn version_for(&self, namespace: &str, name: &str, waiter: &Waiter) -> Option<String> {
+        let mut dependents = locked(&self.dependents);
+        let waiters = dependents.entry((namespace.to_owned(), name.to_owned())).or_default();
+        if !waiters.contains(waiter) {
+            waiters.insert(Arc::clone(waiter));
+        }
+        drop(dependents);
+        self.version(namespace, name)
+    }
+
+    fn version(&self, namespace: &str, name: &str) -> Option<String> {
+        locked(&self.versions).get(namespace)?.get(name).cloned()
+    }
+
+    /// Forgets one that does not wait any more.
+    pub fn forget(&self, waiter: &Waiter) {
+        locked(&self.dependents).retain(|(namespace, name), waiters| {
+            waiters.remove(waiter);
+            if waiters.is_empty() {
+                let key = credential_key(namespace, name);
+                self.credentials.remove(&key);
+                locked(&self.unusable).remove(&key);
+            }
+            !waiters.is_empty()
+        });
+    }
+
+    /// Whether the credential of this Secret can be used; reads it where it is not known at its present version.
+    /// `keep`: what was known of it before it went is good enough, as it is for a deletion.
+    pub fn credential(
+        self: &Arc<Self>,
+        namespace: &str,
+        name: &str,
+        keep: bool,
+        waiter: &Waiter,
+    ) -> CredentialSecret {
+        let key = credential_key(namespace, name);
+        let known = self.credentials.version(&key);
+        let Some(version) = self.version_for(namespace, name, waiter) else {
+            if keep && known.is_some() {
+                return CredentialSecret::Put;
+            }
+            let message = format!("Secret {name:?} with the credentials does not exist in namespace {namespace:?}; create it.");
+            return CredentialSecret::Unusable(Unusable { problem: SecretProblem::NotFound, message });
+        };
+        if known.as_ref() == Some(&version) {
+            return CredentialSecret::Put;
+        }
+        if let Some((of, unusable)) = locked(&self.unusable).get(&key)
+            && *of == version
+        {
+            return CredentialSecret::Unusable(unusable.clone());
+        }
+        if locked(&self.reading).insert(key.clone()) {
+            tokio::spawn(Arc::clone(self).read_credential(key, namespace.to_owned(), name.to_owned()));
+        }
+        CredentialSecret::Pending
+    }
+
+    async fn read_credential(self: Arc<Self>, key: CredentialKey, namespace: String, name: String) {
+        match self.get(&namespace, &name).await {
+            Ok(Some(secret)) => {
+                let version = secret.resource_version().unwrap_or_default();
+                self.seen(&namespace, &name, &version);
+                match source(&name, secret.data.unwrap_or_default()) {
+                    Ok(source) => {
+                        locked(&self.unusable).remove(&key);
+                        if self.credentials.put(&key, &version, source) {
+                            tracing::info!(credential = %key, version, "credential read");
+                            self.lists.renew(&key);
+                        }
+                    }
+                    Err(unusable) => {
+                        tracing::warn!(credential = %key, version, problem = unusable.message, "credential cannot be used");
+                        locked(&self.unusable).insert(key.clone(), (version, unusable));
+                    }
+                }
+            }
+            // The watch will say so too.
+            Ok(None) => {
+                if let Some(names) = locked(&self.versions).get_mut(&namespace) {
+                    names.remove(&name);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(credential = %key, error = %chain(&error), "reading the Secret failed");
+                tokio::time::sleep(READ_AGAIN).await;
+            }
+        }
+        locked(&self.reading).remove(&key);
+        self.wake(&namespace, &name);
+    }
+
+    /// The vendor's secrets, and the versions of the Secrets that hold them.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn read(
+        &self,
+        namespace: &str,
+        fields: &[SecretField],
+    ) -> Result<Result<(Vec<SecretString>, Vec<ObservedSecret>), Unusable>, ReadSecret> {
+        let mut read: HashMap<&str, HashMap<&str, SecretBytes>> = HashMap::new();
+        let mut observed: Vec<ObservedSecret> = Vec::new();
+        let mut values = Vec::with_capacity(fields.len());
+        for field in fields {
+            let name = field.secret.as_str();
+            if !read.contains_key(name) {
+                let Some(secret) = self.get(namespace, name).await? else {
+                    let field = field.spec_name();
+                    let message = format!("Secret {name:?} of {field} does not exist in namespace {namespace:?}; create it.");
+                    return Ok(Err(Unusable { problem: SecretProblem::NotFound, message }));
+                };
+                let version = secret.resource_version().unwrap_or_default();
+                self.seen(namespace, name, &version);
+                observed.push(ObservedSecret { name: name.to_owned(), resource_version: version });
+                read.insert(name, wanted(fields, name, secret.data.unwrap_or_default()));
+            }
+            let value = read.get(name).and_then(|keys| keys.get(field.key.as_str()));
+            match vendor_secret(field, value) {
+                Ok(value) => values.push(value),
+                Err(unusable) => return Ok(Err(unusable)),
+            }
+        }
+        observed.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Ok((values, observed)))
+    }
+
+    /// A read may be newer than the watch.
+    fn seen(&self, namespace: &str, name: &str, version: &str) {
+        let mut versions = locked(&self.versions);
+        let known = versions.entry(namespace.to_owned()).or_default().entry(name.to_owned()).or_default();
+        if is_newer(version, known) {
+            version.clone_into(known);
+        }
+    }
+
+    async fn get(&self, namespace: &str, name: &str) -> Result<Option<Secret>, ReadSecret> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let read = timeout(READ_WITHIN, api.get_opt(name)).await.map_err(|_| ReadSecret::TooSlow)?;
+        read.map_err(ReadSecret::Refused)
+    }
+}
+
+/// Why a Secret could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadSecret {
+    /// No answer in time.
+    #[error("the API server did not answer in time")]
+    TooSlow,
+    /// The API server's error.
+    #[error("the API server did not give the Secret")]
+    Refused(#[source] kube::Error),
+}
+
+/// Whether a resourceVersion is newer: they are numbers that grow.
+#[must_use]
+pub fn is_newer(version: &str, than: &str) -> bool {
+    match (version.parse::<u128>(), than.parse::<u128>()) {
+        (Ok(version), Ok(than)) => version > than,
+        _ => version != than,
+    }
+}
+
+type SecretBytes = secrecy::SecretSlice<u8>;
+
+/// The keys that these fields want; the rest is dropped.
+fn wanted<'a>(
+    fields: &'a [SecretField],
+    name: &str,
+    mut data: std::collections::BTreeMap<String, ByteString>,
+) -> HashMap<&'a str, SecretBytes> {
+    let of = fields.iter().filter(|field| field.secret == name);
+    of.filter_map(|field| Some((field.key.as_str(), SecretBytes::from(data.remove(&field.key)?.0)))).collect()
+}
+
+fn vendor_secret(field: &SecretField, value: Option<&SecretBytes>) -> Result<SecretString, Unusable> {
+    use secrecy::ExposeSecret as _;
+    let (name, key, of) = (&field.secret, &field.key, field.spec_name());
+    let Some(value) = value else {
+        let message = format!("Secret {name:?} has no key {key:?}, which {of} refers to; add it.");
+        return Err(Unusable { problem: SecretProblem::KeyMissing, message });
+    };
+    let invalid = |what: String| Unusable {
+        problem: SecretProblem::Invalid,
+        message: format!("Key {key:?} of Secret {name:?}, which {of} refers to, {what}."),
+    };
+    let text = secret_text(value.expose_secret()).map_err(|error| invalid(error.to_string()))?;
+    if text.expose_secret().chars().count() < field.min_length {
+        return Err(invalid(format!("is shorter than the {} characters that the API takes at least", field.min_length)));
+    }
+    Ok(text)
+}
+
+/// What a credentials Secret holds: a token, or a service account.
+fn source(name: &str, mut data: std::collections::BTreeMap<String, ByteString>) -> Result<Source, Unusable> {
+    let mut take = |key: &str| data.remove(key).map(|bytes| SecretBytes::from(bytes.0));
+    let invalid = |key: &str, error: &dyn std::fmt::Display| Unusable {
+        problem: SecretProblem::Invalid,
+        message: format!("Key {key:?} of Secret {name:?} with the credentials {error}."),
+    };
+    use secrecy::ExposeSecret as _;
+    let token = take("token");
+    let account = ["client_id", "client_secret", "tsg_id"].map(|key| (key, take(key)));
+    if let Some(token) = token {
+        if account.iter().any(|(_, value)| value.is_some()) {
+            let message = format!(
+                "Secret {name:?} with the credentials holds both token and a service account; \
+                 keep either token, or client_id, client_secret and tsg_id."
+            );
+            return Err(Unusable { problem: SecretProblem::Invalid, message });
+        }
+        return Token::parse(token.expose_secret()).map(Source::Static).map_err(|error| invalid("token", &error));
+    }
+    if account.iter().all(|(_, value)| value.is_none()) {
+        let message = format!(
+            "Secret {name:?} with the credentials has neither the key \"token\" nor the keys \"client_id\", \
+             \"client_secret\" and \"tsg_id\"; add one or the other."
+        );
+        return Err(Unusable { problem: SecretProblem::KeyMissing, message });
+    }
+    let mut texts = Vec::with_capacity(3);
+    for (key, value) in account {
+        let Some(value) = value else {
+            let message = format!(
+                "Secret {name:?} with the credentials has no key {key:?}; a service account needs client_id, client_secret and tsg_id."
+            );
+            return Err(Unusable { problem: SecretProblem::KeyMissing, message });
+        };
+        texts.push(secret_text(value.expose_secret()).map_err(|error| invalid(key, &error))?);
+    }
+    let mut texts = texts.into_iter();
+    let (Some(client_id), Some(client_secret), Some(tsg_id)) = (texts.next(), texts.next(), texts.next()) else {
+        return Err(invalid("client_id", &"cannot be read"));
+    };
+    let tsg_id = tsg_id.expose_secret();
+    if tsg_id.len() > 64 || !tsg_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
+        return Err(invalid("tsg_id", &"is not the id of a tenant service group: letters, digits, _ and -, at most 64"));
+    }
+    Ok(Source::ServiceAccount { client_id, client_secret, tsg_id: tsg_id.to_owned() })
+}
+
+fn identity(secret: &PartialObjectMeta<Secret>) -> Option<(String, String, String)> {
+    Some((secret.namespace()?, secret.metadata.name.clone()?, secret.resource_version()?))
+}

@@ -1,0 +1,322 @@
+//! The lists of folders: one for a credential and folder, shared by all that asks for it, read in a task of its own.
+//!
+//! # Guarantees
+//! - One list of a credential and folder at a time, refreshed every resync interval (jittered) and on demand; lists on
+//!   demand begin at most once a second.
+//! - Whoever has looked is woken when a list ends, well or badly, until it is forgotten.
+//! - A list that fails is tried again on the schedule of its failure; asking does not hurry it, a new credential does.
+//!
+//! # Caveats
+//! An own write is known to the folder's lists of the credential that it was made with.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::client::Client;
+use super::credentials::{Access, Credentials, Settled, State, Waiter, Wakes};
+use super::error::{Class, Failure, Method};
+use super::inventory::{Assembly, Inventory, Listed, Mark, Next, Write};
+use super::types::{Folder, Remote};
+use super::{CredentialKey, Schedule};
+use crate::telemetry::chain;
+
+/// The vendor asks clients to page by this.
+const PAGE: u64 = 200;
+/// The least time between the begins of two lists on demand.
+const BETWEEN_DEMANDS: Duration = Duration::from_secs(1);
+/// After so many resyncs without a list, what was true may not be.
+const MISSED_RESYNCS: u32 = 3;
+/// After so many incomplete lists running, own writes wait for the next one: they may be what disturbs it.
+const INCOMPLETE_RUNNING: u32 = 2;
+
+/// What is known of a folder.
+#[derive(Clone, Debug)]
+pub enum Look {
+    /// No list that answers the question yet; one is asked for.
+    Pending,
+    /// The last one could not be read.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// None could be read for three resyncs.
+        long: bool,
+    },
+    /// It was read.
+    Listed {
+        /// It shows all.
+        complete: bool,
+    },
+}
+
+type Key = (CredentialKey, Folder);
+
+struct Entry {
+    inventory: Inventory<Remote>,
+    waiters: HashSet<Waiter>,
+    /// A list begun before this answers no question.
+    wanted: Mark,
+    begun: Option<Instant>,
+    /// When the next list is due without anybody asking, or may begin after a failure.
+    due: Instant,
+    failure: Option<Failure>,
+    failures: u32,
+    /// The last try found no token to try with.
+    no_token: bool,
+    incomplete: u32,
+    /// When a list was last read, or first asked for.
+    good: Instant,
+    notify: Arc<Notify>,
+}
+
+/// The lists of all folders.
+pub struct Lists {
+    entries: Mutex<HashMap<Key, Entry>>,
+    marks: AtomicU64,
+    client: Client,
+    credentials: Arc<Credentials>,
+    schedule: Schedule,
+    resync: Duration,
+    wakes: Wakes,
+}
+
+impl Lists {
+    /// None yet.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        credentials: Arc<Credentials>,
+        schedule: Schedule,
+        resync: Duration,
+        wakes: Wakes,
+    ) -> Arc<Self> {
+        let marks = AtomicU64::new(1);
+        Arc::new(Self { entries: Mutex::default(), marks, client, credentials, schedule, resync, wakes })
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The present point in the order of calls. A list that begins later has a mark that is greater.
+    pub fn mark(&self) -> Mark {
+        Mark(self.marks.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What is known of the folder from a list begun after `question`; asks for one where there is none, and wakes
+    /// `waiter` after each list from now on. `ready`: the credential can be used at present, whatever was before.
+    pub fn look(
+        self: &Arc<Self>,
+        key: &CredentialKey,
+        folder: Folder,
+        question: Mark,
+        ready: bool,
+        waiter: &Waiter,
+    ) -> Look {
+        let mut entries = self.entries();
+        let entry = entries.entry((key.clone(), folder)).or_insert_with(|| self.start(key.clone(), folder));
+        if !entry.waiters.contains(waiter) {
+            entry.waiters.insert(Arc::clone(waiter));
+        }
+        let refused = entry.failure.as_ref().is_some_and(|failure| failure.class == Class::Credential);
+        if ready && (entry.no_token || refused) {
+            entry.no_token = false;
+            entry.failure = None;
+            entry.due = Instant::now();
+            entry.notify.notify_one();
+        }
+        let listed = entry.inventory.listed();
+        let answers = listed.filter(|listed| listed.begun > question);
+        if answers.is_none() && entry.wanted < question {
+            entry.wanted = question;
+            entry.notify.notify_one();
+        }
+        match (&entry.failure, answers) {
+            (Some(failure), _) => {
+                let long = entry.good.elapsed() >= self.resync * MISSED_RESYNCS;
+                Look::Failed { failure: failure.clone(), long }
+            }
+            (None, None) => Look::Pending,
+            (None, Some(Listed { complete, .. })) => {
+                if entry.incomplete >= INCOMPLETE_RUNNING { Look::Pending } else { Look::Listed { complete } }
+            }
+        }
+    }
+
+    fn start(self: &Arc<Self>, key: CredentialKey, folder: Folder) -> Entry {
+        let notify = Arc::new(Notify::new());
+        tokio::spawn(Arc::clone(self).keep(key, folder, Arc::clone(&notify)));
+        Entry {
+            inventory: Inventory::new(|remote: &Remote| &remote.name),
+            waiters: HashSet::new(),
+            wanted: Mark(0),
+            begun: None,
+            due: Instant::now(),
+            failure: None,
+            failures: 0,
+            no_token: false,
+            incomplete: 0,
+            good: Instant::now(),
+            notify,
+        }
+    }
+
+    /// What the folder holds, as far as it is known.
+    pub fn with<R>(&self, key: &CredentialKey, folder: Folder, see: impl FnOnce(&Inventory<Remote>) -> R) -> Option<R> {
+        self.entries().get(&(key.clone(), folder)).map(|entry| see(&entry.inventory))
+    }
+
+    /// Takes in an own write that the tenant has just answered.
+    pub fn wrote(&self, key: &CredentialKey, folder: Folder, write: Write<Remote>) {
+        let mark = self.mark();
+        if let Some(entry) = self.entries().get_mut(&(key.clone(), folder)) {
+            entry.inventory.take_write(mark, write);
+        }
+    }
+
+    /// The credential is another one from now on: what failed with the old one is tried at once.
+    pub fn renew(&self, key: &CredentialKey) {
+        for ((of, _), entry) in self.entries().iter_mut() {
+            if of == key {
+                entry.failure = None;
+                entry.failures = 0;
+                entry.due = Instant::now();
+                entry.good = Instant::now();
+                entry.notify.notify_one();
+            }
+        }
+    }
+
+    /// Forgets one that does not wait any more. A folder that nobody waits for is not listed again.
+    pub fn forget(&self, waiter: &Waiter) {
+        for entry in self.entries().values_mut() {
+            if entry.waiters.remove(waiter) && entry.waiters.is_empty() {
+                entry.notify.notify_one();
+            }
+        }
+    }
+
+    /// Reads the folder's lists for as long as somebody waits for them.
+    async fn keep(self: Arc<Self>, key: CredentialKey, folder: Folder, notify: Arc<Notify>) {
+        loop {
+            let begin = {
+                let mut entries = self.entries();
+                let Some(entry) = entries.get(&(key.clone(), folder)) else { return };
+                if entry.waiters.is_empty() && entry.begun.is_some() {
+                    entries.remove(&(key.clone(), folder));
+                    return;
+                }
+                begin_at(entry)
+            };
+            tokio::select! {
+                () = sleep_until(begin) => {}
+                () = notify.notified() => continue,
+            }
+            self.list(&key, folder).await;
+        }
+    }
+
+    async fn list(self: &Arc<Self>, key: &CredentialKey, folder: Folder) {
+        let access = match self.credentials.probe(key) {
+            State::Ready(access) => access,
+            State::Missing
+            | State::Pending
+            | State::Expired
+            | State::Rejected(_)
+            | State::TokenRejected(_)
+            | State::TokenUnavailable(_) => return self.postpone(key, folder),
+        };
+        let begun = self.mark();
+        let started = Instant::now();
+        if let Some(entry) = self.entries().get_mut(&(key.clone(), folder)) {
+            entry.begun = Some(started);
+        }
+        let result = self.read(key, access, folder).await;
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(&(key.clone(), folder)) else { return };
+        let now = Instant::now();
+        match result {
+            Ok(Some((items, complete))) => {
+                let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                let count = items.len();
+                tracing::info!(credential = %key, folder = folder.as_str(), items = count, complete, duration_ms = millis, "listed");
+                entry.inventory.take_list(begun, items, complete);
+                entry.incomplete = if complete { 0 } else { entry.incomplete + 1 };
+                entry.failure = None;
+                entry.failures = 0;
+                entry.good = now;
+                entry.due = now
+                    + if complete {
+                        self.resync.mul_f64(rand::random_range(0.9..1.0))
+                    } else {
+                        self.schedule.delay(Class::Server, entry.incomplete, None)
+                    };
+            }
+            Ok(None) => {
+                // The token was refused and is being fetched anew.
+                drop(entries);
+                return self.postpone(key, folder);
+            }
+            Err(failure) => {
+                entry.failures += 1;
+                let delay = self.schedule.delay(failure.class, entry.failures, failure.retry_after);
+                entry.due = self.credentials.next_probe(key).unwrap_or(now + delay).max(now + BETWEEN_DEMANDS);
+                let seconds = (entry.due - now).as_secs();
+                tracing::warn!(credential = %key, folder = folder.as_str(), retry_in_seconds = seconds, request_id = failure.request_id, error = %chain(&failure), "list failed");
+                entry.failure = Some(failure);
+            }
+        }
+        self.wakes.wake(entry.waiters.iter().cloned());
+    }
+
+    /// No list can be read with the credential as it is; tried again when it can be probed, or is woken.
+    fn postpone(&self, key: &CredentialKey, folder: Folder) {
+        let probe = self.credentials.next_probe(key);
+        if let Some(entry) = self.entries().get_mut(&(key.clone(), folder)) {
+            let now = Instant::now();
+            entry.no_token = true;
+            entry.begun.get_or_insert(now);
+            entry.due = probe.map_or(now + BETWEEN_DEMANDS, |probe| probe.max(now + BETWEEN_DEMANDS));
+        }
+    }
+
+    /// A whole list, page by page; `None` where the token has to be fetched anew first.
+    async fn read(
+        &self,
+        key: &CredentialKey,
+        mut access: Access,
+        folder: Folder,
+    ) -> Result<Option<(Vec<(String, Remote)>, bool)>, Failure> {
+        let mut assembly = Assembly::new(PAGE);
+        let mut next = assembly.first();
+        loop {
+            let Next::Page { offset, limit } = next else {
+                return Ok(Some((assembly.into_items(), next == Next::Complete)));
+            };
+            let permit = Arc::clone(&access.budget).acquire().await;
+            let result = self.client.list(&access.token, folder, offset, limit).await;
+            if self.credentials.settle(&access, Method::Get, permit, &result) == Settled::Refreshing {
+                return Ok(None);
+            }
+            next = assembly.push(result?);
+            // The token may have been refreshed between two pages.
+            if let State::Ready(fresh) = self.credentials.probe(key) {
+                access = fresh;
+            }
+        }
+    }
+}
+
+/// When the next list begins: when it is due, or as soon as may be where somebody asks and nothing has failed.
+fn begin_at(entry: &Entry) -> Instant {
+    let asked = entry.inventory.listed().is_none_or(|listed| listed.begun <= entry.wanted);
+    if entry.failure.is_none() && asked {
+        let may = entry.begun.map_or(entry.due, |begun| begun + BETWEEN_DEMANDS);
+        return if entry.inventory.listed().is_none() { may.max(entry.due) } else { may };
+    }
+    entry.due
+}
