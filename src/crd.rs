@@ -3,6 +3,7 @@
 //! The doc comments on fields are the text of `kubectl explain` and of `docs/reference.md`: they speak to users. Every
 //! rule stands in [`rules`] with the sentence that is shown when it is broken. `make generate` writes what follows from
 //! this file.
+#![allow(unreachable_pub, reason = "KubeSchema repeats each struct, `pub` included, inside of a function")]
 
 mod generate;
 mod rules;
@@ -121,8 +122,7 @@ pub struct MfaServerSpec {
     #[x_kube(validation = rules::min_length("name", 1), validation = rules::object_name("name"))]
     pub name: Option<String>,
 
-    /// Folder of the tenant that the MFA server is defined in: `Shared`, `Mobile Users`, `Remote Networks`,
-    /// `Service Connections`, `Mobile Users Container` or `Mobile Users Explicit Proxy`. It cannot be changed.
+    /// Folder of the tenant that the MFA server is defined in. It cannot be changed.
     #[x_kube(validation = rules::immutable("folder"))]
     pub folder: Folder,
 

@@ -53,7 +53,7 @@ pub struct MfaServerStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// The last error that the API answered with. It is removed when a later attempt succeeds.
+    /// The last error that the API answered with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
 

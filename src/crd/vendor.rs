@@ -11,8 +11,8 @@ use super::rules;
 
 /// The vendor of the MFA service: exactly one member is set.
 ///
-/// Atomic, so that a server-side apply of another vendor replaces the old one together with its defaulted fields, which
-/// nobody owns and which would stay behind.
+/// Atomic for server-side apply: where one manager applies another vendor than the manager before it, the old one goes
+/// as a whole. Otherwise its fields would stay with their manager, and there would be two.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = rules::exactly_one_vendor())]
 #[serde(rename_all = "camelCase")]
