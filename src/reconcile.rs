@@ -1,9 +1,163 @@
 //! From a resource to one step after another.
+//!
+//! # The flow
+//! A pass gathers what is known ([`pass`]), asks [`step::next_step`] for one step, performs it ([`perform`]), lets the
+//! facts learn what came of it, and asks again, until the answer is to wait. A pass never waits for the tenant's turn, a
+//! list or a token: those run in tasks of their own and wake the resource.
 
+pub mod attempt;
 pub mod compare;
 pub mod desired;
 pub mod facts;
 #[cfg(test)]
 mod golden;
+pub mod memory;
+pub mod pass;
+pub mod peers;
+pub mod perform;
 pub mod report;
+pub mod secrets;
 pub mod step;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::events::Recorder;
+use tokio::time::timeout;
+
+use self::facts::{Class, Outcome};
+use self::memory::Memory;
+use self::pass::Pass;
+use self::peers::Peers;
+use self::secrets::Secrets;
+use self::step::{RULES, Step, Verdict, decide};
+use crate::backoff;
+use crate::crd::{DeletionPolicy, MfaServer};
+use crate::sse;
+use crate::sse::credentials::{Credentials, Wakes};
+use crate::sse::lists::Lists;
+
+/// More steps than any pass takes: one that goes on is a mistake in the rules, and must not become a tight loop.
+const MOST_STEPS: u32 = 40;
+/// How long until a pass that went wrong is tried again.
+const AFTER_A_MISTAKE: Duration = Duration::from_secs(60);
+
+/// What the operator was told to do.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `--credentials-secret`: the Secret in a resource's namespace, where its spec names none.
+    pub credentials_secret: String,
+    /// `--default-deletion-policy`
+    pub default_deletion_policy: DeletionPolicy,
+    /// `--resync-interval`
+    pub resync: Duration,
+    /// `--request-timeout`
+    pub request_timeout: Duration,
+}
+
+impl Settings {
+    /// After this time, a request that was sent cannot reach the tenant any more.
+    #[must_use]
+    pub fn settles_after(&self) -> Duration {
+        self.request_timeout * 2
+    }
+}
+
+/// What all passes share.
+pub struct Context {
+    /// The API server.
+    pub kube: kube::Client,
+    /// The tenant's API.
+    pub client: sse::Client,
+    /// What is known of credentials.
+    pub credentials: Arc<Credentials>,
+    /// The folders' lists.
+    pub lists: Arc<Lists>,
+    /// What is known of Secrets.
+    pub secrets: Arc<Secrets>,
+    /// What resources claim.
+    pub peers: Arc<Peers>,
+    /// Who is woken.
+    pub wakes: Wakes,
+    /// Where events go.
+    pub recorder: Recorder,
+    /// What the operator was told.
+    pub settings: Settings,
+    /// What is remembered, by uid.
+    pub memories: Mutex<HashMap<String, Arc<Mutex<Memory>>>>,
+}
+
+impl Context {
+    /// Whether a write to the tenant may start.
+    #[must_use]
+    pub const fn may_write(&self) -> bool {
+        true
+    }
+
+    /// The name of the Secret with this resource's credentials.
+    #[must_use]
+    pub fn credentials_secret<'a>(&'a self, server: &'a MfaServer) -> &'a str {
+        let named = server.spec.credentials_secret_ref.as_ref().map(|secret| secret.name.as_str());
+        named.unwrap_or(&self.settings.credentials_secret)
+    }
+
+    /// The delay after a refusal, with its jitter.
+    #[must_use]
+    pub fn delay(&self, class: Class, failures: u32, same: u32, asked: Option<Duration>) -> Duration {
+        backoff::jittered(backoff::delay(class, failures, same, self.settings.resync, asked), rand::random())
+    }
+
+    fn memory(&self, uid: &str) -> Arc<Mutex<Memory>> {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(memories.entry(uid.to_owned()).or_default())
+    }
+
+    /// Forgets a resource that is gone.
+    pub fn forget(&self, waiter: &sse::credentials::Waiter, uid: &str) {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.lists.forget(waiter);
+        self.credentials.forget(waiter);
+        self.secrets.forget(waiter);
+    }
+}
+
+/// One pass: the driver. It performs what the rules say and decides nothing.
+pub async fn reconcile(server: Arc<MfaServer>, context: Arc<Context>) -> Action {
+    let uid = server.uid().unwrap_or_default();
+    let memory = context.memory(&uid);
+    let mut pass = Pass::begin(Arc::clone(&context), memory, server);
+    for _ in 0..MOST_STEPS {
+        let (rule, step) = decide(RULES, &pass.facts);
+        if let Step::Done(verdict) = step {
+            tracing::debug!(resource = %pass.waiter, rule, verdict = ?verdict, "pass ends");
+            if verdict == Verdict::Released {
+                context.forget(&pass.waiter, &uid);
+            }
+            return pass.end(verdict);
+        }
+        let outcome = timeout(context.step_limit(step), pass.perform(step)).await;
+        let outcome = outcome.unwrap_or_else(|_| pass.out_of_time(step));
+        log(&pass, rule, step, outcome);
+        pass.facts.learn(outcome);
+    }
+    tracing::error!(resource = %pass.waiter, facts = ?pass.facts, "a pass that does not end: please report this");
+    Action::requeue(AFTER_A_MISTAKE)
+}
+
+/// One line a decision: what was done, by which rule, and what came of it.
+fn log(pass: &Pass, rule: &str, step: Step, outcome: Outcome) {
+    let resource = &pass.waiter;
+    match step {
+        Step::TakePermit | Step::ReadSecrets | Step::ReadLive => {
+            tracing::debug!(%resource, rule, ?step, ?outcome, "step");
+        }
+        _ => {
+            let reason = Some(pass.cause.reason).filter(|reason| !reason.is_empty());
+            let request_id = pass.cause.error.as_ref().and_then(|error| error.request_id.as_deref());
+            tracing::info!(%resource, rule, ?step, ?outcome, id = pass.id, reason, request_id, "step");
+        }
+    }
+}

@@ -45,8 +45,16 @@ pub struct SecretField {
     pub min_length: usize,
 }
 
+impl SecretField {
+    /// The field's name in the spec.
+    #[must_use]
+    pub fn spec_name(&self) -> String {
+        camel(&self.field)
+    }
+}
+
 /// The spec cannot be sent; the API server's validation lets none through that is so.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct InvalidSpec {
     /// The field.

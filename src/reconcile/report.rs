@@ -40,8 +40,8 @@ pub struct Known<'a> {
     pub differs: bool,
     /// Whether the API takes the credential, where it is known.
     pub authenticated: Option<bool>,
-    /// `status.id`, and what goes with it.
-    pub object: Option<Object>,
+    /// The object, as it is or is to be.
+    pub object: Object,
     /// The nonce of the attempt whose answer this is.
     pub attempt: Option<String>,
     /// A write has reached the tenant in this pass.
@@ -56,16 +56,21 @@ pub struct Known<'a> {
     pub now: Timestamp,
 }
 
-/// The object that is ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+/// The object, as it is or is to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Object {
-    pub id: String,
+    /// Its id, once it is ours.
+    pub id: Option<String>,
+    /// The tenant, once the object is ours.
+    pub tenant: Option<String>,
+    /// Its name.
     pub name: String,
+    /// Its folder.
     pub folder: String,
+    /// Its position.
     pub position: String,
+    /// The vendor's member, in the spec's name.
     pub vendor: Option<String>,
-    pub tenant: String,
 }
 
 /// What is told once, when it changes.
@@ -178,23 +183,22 @@ pub fn report(known: &Known<'_>) -> (MfaServerStatus, Option<Event>) {
     }
     let event = event(known, &list, &judgement, message);
 
-    let object = known.object.as_ref();
-    let text = |text: &String| short(text);
+    let object = &known.object;
     let status = MfaServerStatus {
         observed_generation: Some(known.generation),
-        id: object.map(|object| text(&object.id)),
-        name: object.map(|object| text(&object.name)),
-        folder: object.map(|object| text(&object.folder)),
-        position: object.map(|object| text(&object.position)),
-        vendor: object.and_then(|object| object.vendor.clone()),
-        tenant: object.map(|object| text(&object.tenant)),
+        id: object.id.as_ref().map(short),
+        name: Some(short(&object.name)),
+        folder: Some(object.folder.clone()),
+        position: Some(object.position.clone()),
+        vendor: object.vendor.clone(),
+        tenant: object.tenant.as_ref().map(short),
         conditions: list,
         last_error: last_error(known),
         attempt: known.attempt.clone(),
         last_sync_time: if known.wrote { Some(now) } else { known.previous.last_sync_time.clone() },
-        drift: known.drift.iter().take(64).map(text).collect(),
+        drift: known.drift.iter().take(64).map(short).collect(),
         observed_secrets: known.observed_secrets.clone(),
-        last_handled_reconcile_at: known.handled.as_ref().map(text),
+        last_handled_reconcile_at: known.handled.as_ref().map(short),
     };
     (status, event)
 }

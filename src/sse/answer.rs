@@ -6,6 +6,9 @@ use super::error::Cause;
 use super::inventory::Part;
 use super::types::Remote;
 
+#[cfg(test)]
+mod tests;
+
 /// The longest id that is believed.
 const LONGEST_ID: usize = 128;
 
@@ -25,7 +28,9 @@ pub(super) fn json(body: &[u8]) -> Result<Value, Cause> {
 /// The JSON of a success: one that carries errors is none.
 pub(super) fn success(body: &[u8]) -> Result<Value, Cause> {
     let json = json(body)?;
-    if json.get("_errors").is_some() { Err(Cause::Shape("a success, as its status says")) } else { Ok(json) }
+    let says_errors =
+        json.get("_errors").is_some_and(|errors| !errors.is_null() && errors.as_array() != Some(&Vec::new()));
+    if says_errors { Err(Cause::Shape("a success, as its status says")) } else { Ok(json) }
 }
 
 /// The objects of an answer: a bare one, an array, or a page.

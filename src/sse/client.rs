@@ -144,12 +144,12 @@ impl Client {
     ///
     /// # Errors
     /// [`Failure`]; also where a success carries something that the API cannot have sent, such as a page of a proxy.
-    pub async fn delete(&self, token: &Token, id: &str) -> Result<(), Failure> {
+    pub async fn delete(&self, token: &Token, id: &str) -> Result<bool, Failure> {
         let call = Call { method: Method::Delete, route: OBJECT_ROUTE, folder: None };
         let url = self.object(call, id)?;
         match self.perform(call, token, self.target.http.delete(url)).await {
-            Ok(answer) => optional(call, &answer).map(drop),
-            Err(failure) if failure.is_absence() => Ok(()),
+            Ok(answer) => optional(call, &answer).map(|_| true),
+            Err(failure) if failure.is_absence() => Ok(false),
             Err(failure) => Err(failure),
         }
     }

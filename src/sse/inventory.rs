@@ -298,6 +298,16 @@ mod tests {
     }
 
     #[test]
+    fn an_item_that_could_not_be_decoded_counts_and_keeps_the_list_from_proving_absence() {
+        let server = |total| move |at: u64, limit: u64| Part { dropped: 1, ..part(at + 1..(at + limit).min(5), total) };
+        assert_eq!(read(2, server(Some(5))), (Next::Incomplete, 2, 3));
+        assert_eq!(read(2, server(None)), (Next::Incomplete, 2, 3));
+        assert_eq!(read(9, server(Some(5))), (Next::Incomplete, 4, 1));
+        let unpaged = |_, _| Part { dropped: 1, ..part(0..1, None) };
+        assert_eq!(read(2, unpaged), (Next::Incomplete, 1, 3));
+    }
+
+    #[test]
     fn a_smaller_limit_of_the_server_is_respected() {
         let server = |at: u64, _| Part { limit: Some(2), bare: false, ..part(at..(at + 2).min(5), None) };
         assert_eq!(read(200, server), (Next::Complete, 5, 3));

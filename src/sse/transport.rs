@@ -11,10 +11,16 @@ use reqwest::{Certificate, RequestBuilder, Url, redirect, retry};
 use super::client::Settings;
 use super::error::{Cause, MOST_OF_AN_ERROR};
 
+#[cfg(test)]
+pub(super) mod fake;
+#[cfg(test)]
+mod tests;
+
 /// The longest answer that is read.
 pub(super) const MOST_OF_AN_ANSWER: usize = 8 * 1024 * 1024;
 
-/// How long a connection may take to come about, if the whole request may take longer.
+/// How long a connection may take to come about; at most half of what the whole request may, so that a host that does
+/// not answer is told from one that may have acted.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Unused connections go before the usual minute of a load balancer, so that none is written to as it closes.
@@ -84,7 +90,7 @@ pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, InvalidSettin
         .referer(false)
         .retry(retry::never())
         .timeout(settings.request_timeout)
-        .connect_timeout(settings.request_timeout.min(CONNECT_TIMEOUT))
+        .connect_timeout(CONNECT_TIMEOUT.min(settings.request_timeout / 2))
         .pool_idle_timeout(POOL_IDLE_TIMEOUT);
     if let Some(pem) = &settings.extra_ca {
         let certificates =
@@ -133,7 +139,11 @@ pub(super) async fn exchange(request: RequestBuilder) -> Result<Answer, reqwest:
     let mut body = Vec::new();
     let cut = loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > most => break Some(Cause::TooLong(most)),
+            Ok(Some(chunk)) if body.len() + chunk.len() > most => {
+                // A beginning may read as a whole that was never sent.
+                body = Vec::new();
+                break Some(Cause::TooLong(most));
+            }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => break None,
             Err(error) => break Some(Cause::Transport(error.without_url())),

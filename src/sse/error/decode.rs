@@ -7,6 +7,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use serde_json::{Map, Value};
 
@@ -181,20 +183,18 @@ pub(in crate::sse) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option
         return Some(text.parse().map_or(LONGEST_WAIT, Duration::from_secs).min(LONGEST_WAIT));
     }
     let until = http_date(text)?;
-    let now = headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?)).unwrap_or(now);
-    let wait = until.duration_since(now);
-    Some(Duration::try_from(wait).unwrap_or_default().min(LONGEST_WAIT))
+    let date = headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?));
+    let now = date.unwrap_or_else(|| Offset::UTC.to_datetime(now));
+    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default().min(LONGEST_WAIT))
 }
 
-/// A date in one of the three forms of HTTP.
-fn http_date(text: &str) -> Option<Timestamp> {
+/// A date in one of the three forms of HTTP, all of them in UTC.
+fn http_date(text: &str) -> Option<DateTime> {
     let text = text.trim();
     if text.len() > 64 {
         return None;
     }
     ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"]
         .iter()
-        .find_map(|format| jiff::civil::DateTime::strptime(format, text).ok())
-        .and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok())
-        .map(|date| date.timestamp())
+        .find_map(|format| DateTime::strptime(format, text).ok())
 }
