@@ -224,7 +224,7 @@ async fn a_server_that_hangs_ends_with_the_request_timeout() {
 async fn a_reset_leaves_open_whether_the_tenant_acted() {
     let cut = b"HTTP/1.1 201 X\r\ncontent-length: 100\r\n\r\n{\"id\":\"abcd-1234\"".to_vec();
     for (sent, reason) in [(Vec::new(), Reason::Unreachable), (cut, Reason::UnexpectedResponse)] {
-        let fake = Fake::answering(Reply::Reset(sent)).await;
+        let fake = Fake::answering(Reply::Cut(sent)).await;
         let failure = create(&fake).await.unwrap_err();
         assert_eq!((failure.reason, failure.class, failure.acted), (reason, Class::Server, Acted::Perhaps));
         fake.only();
@@ -235,7 +235,7 @@ async fn a_reset_leaves_open_whether_the_tenant_acted() {
 async fn a_refusal_counts_even_if_its_body_breaks_off() {
     for (status, reason) in [(409, Reason::Conflict), (401, Reason::Unauthenticated), (429, Reason::RateLimited)] {
         let sent = format!("HTTP/1.1 {status} X\r\ncontent-length: 100\r\n\r\n{{\"_errors\":[");
-        let fake = Fake::answering(Reply::Reset(sent.into_bytes())).await;
+        let fake = Fake::answering(Reply::Cut(sent.into_bytes())).await;
         let failure = create(&fake).await.unwrap_err();
         assert_eq!((failure.reason, failure.acted), (reason, Acted::No));
     }
@@ -314,14 +314,6 @@ impl std::io::Write for Log {
 
 #[tokio::test]
 async fn a_call_is_one_line_of_log_and_no_token_or_body_is_logged_at_any_level() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
     let refusal =
         r#"{"_errors":[{"code":"E003","message":"Invalid Object: SECRET","details":"SECRET"}],"_request_id":"r-3"}"#;
     let fake = Fake::start(move |request| {
@@ -335,8 +327,22 @@ async fn a_call_is_one_line_of_log_and_no_token_or_body_is_logged_at_any_level()
     let client = client(&fake);
     let token = Token::parse(b"SECRET").unwrap();
     let secret = Body::of(json!({"okta_token": "SECRET"}).as_object().unwrap());
-    client.create(&token, Folder::MobileUsers, Position::Pre, &secret).await.unwrap();
-    let failure = client.replace(&token, "abcd-1234", &secret).await.unwrap_err();
+    let calls = async || {
+        client.create(&token, Folder::MobileUsers, Position::Pre, &secret).await.unwrap();
+        client.replace(&token, "abcd-1234", &secret).await.unwrap_err()
+    };
+    // Once unheard: a log statement that another thread is just then the first to reach would be left off.
+    calls().await;
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    tracing::callsite::rebuild_interest_cache();
+    let failure = calls().await;
     tracing::error!(error = ?failure, "{failure}");
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(!text.contains("SECRET"), "{text}");

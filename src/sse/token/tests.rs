@@ -173,8 +173,8 @@ async fn anything_else_is_an_endpoint_that_is_not_available() {
         Reply::json(200, "{}"),
         Reply::json(200, r#"{"access_token":"SECRET with spaces"}"#),
         Reply::json(200, r#"{"access_token":7}"#),
-        Reply::Reset(Vec::new()),
-        Reply::Reset(b"HTTP/1.1 200 X\r\ncontent-length: 99\r\n\r\n{\"access_token\":\"SECRET\"}".to_vec()),
+        Reply::Cut(Vec::new()),
+        Reply::Cut(b"HTTP/1.1 200 X\r\ncontent-length: 99\r\n\r\n{\"access_token\":\"SECRET\"}".to_vec()),
     ];
     for reply in replies {
         let fake = Fake::answering(reply.clone()).await;

@@ -32,8 +32,8 @@ pub(in crate::sse) enum Reply {
     Answer(Vec<u8>),
     /// As much of an answer, and then nothing, for longer than anybody waits.
     Hang(Vec<u8>),
-    /// As much of an answer, and then a reset.
-    Reset(Vec<u8>),
+    /// As much of an answer, and then the connection's end; a reset, where it is nothing.
+    Cut(Vec<u8>),
 }
 
 impl Reply {
@@ -117,12 +117,12 @@ async fn serve<F: Fn(&Request) -> Reply>(mut stream: TcpStream, log: Arc<Mutex<V
                 let _ = stream.write_all(&bytes).await;
                 std::future::pending::<()>().await;
             }
-            Reply::Reset(bytes) => {
-                let _ = stream.write_all(&bytes).await;
-                let _ = stream.flush().await;
-                // What was written is to arrive before the reset.
-                tokio::time::sleep(Duration::from_millis(50)).await;
+            Reply::Cut(bytes) if bytes.is_empty() => {
                 let _ = stream.set_zero_linger();
+                return;
+            }
+            Reply::Cut(bytes) => {
+                let _ = stream.write_all(&bytes).await;
                 return;
             }
         }
