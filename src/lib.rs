@@ -10,10 +10,13 @@
 //! `report`, `claims`, `backoff`, `conditions`) see each other, `crd` and `sse::types` at most. `sse` names neither kube
 //! nor `crd`; `crd` never names `sse`. `tests/it/dependency_rule.rs` holds it.
 
+pub mod args;
 pub mod backoff;
 pub mod claims;
 pub mod conditions;
+pub mod controller;
 pub mod crd;
 pub mod reconcile;
+pub mod run;
 pub mod sse;
 pub mod telemetry;

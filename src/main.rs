@@ -1,2 +1,33 @@
-//! The operator.
-fn main() {}
+//! The operator: arguments, logs, dispatch.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use mfa_operator::args::{Arguments, Command};
+use mfa_operator::{crd, run, telemetry};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // One TLS provider for all clients; it can be installed once, and here is the first time.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    if let Some(Command::Crd) = arguments.command {
+        let written = std::io::stdout().write_all(crd::crd_yaml().as_bytes());
+        return if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    telemetry::init(arguments.run.log_format);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the runtime cannot be started");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run::run(arguments.run)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %telemetry::chain(&error), "giving up");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -2,6 +2,14 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::args::LogFormat;
+
+/// What is logged unless `RUST_LOG` says otherwise.
+const DEFAULT_FILTER: &str = "info,kube_runtime=warn,kube_client=warn";
 
 /// An error with its sources, for a log line: `creating failed: no answer: connection reset`.
 #[derive(Clone, Copy)]
@@ -23,4 +31,15 @@ impl fmt::Display for Chain<'_> {
         }
         Ok(())
     }
+}
+
+/// Starts logging to standard error. `RUST_LOG` sets the levels; without it, the operator's own are at `info`.
+pub fn init(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call, as in tests, changes nothing.
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
 }

@@ -1,0 +1,115 @@
+//! Building what the operator is made of, running it, and shutting it down.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kube::runtime::events::{Recorder, Reporter};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::Run;
+use crate::backoff;
+use crate::controller;
+use crate::reconcile::facts;
+use crate::reconcile::peers::Peers;
+use crate::reconcile::secrets::Secrets;
+use crate::reconcile::{Context, Settings};
+use crate::sse::credentials::{Credentials, Wakes};
+use crate::sse::lists::Lists;
+use crate::sse::{self, Class, InvalidSettings, Limits, Schedule, TokenEndpoint};
+
+/// Why the operator could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Start {
+    /// A flag cannot be used.
+    #[error("cannot start")]
+    Settings(#[from] InvalidSettings),
+    /// No way to the API server is configured.
+    #[error("no kubeconfig and no service account: set KUBECONFIG, or run in a cluster")]
+    Kubeconfig(#[from] kube::config::InferConfigError),
+    /// The client of the API server cannot be built.
+    #[error("the client of the API server cannot be built")]
+    Client(#[from] kube::Error),
+    /// The process cannot listen to signals.
+    #[error("signals cannot be listened to")]
+    Signals(#[from] std::io::Error),
+}
+
+/// Runs the operator until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`Start`], before anything was done.
+pub async fn run(args: Run) -> Result<(), Start> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let api = sse::Settings {
+        api_url: args.api_url,
+        request_timeout: args.request_timeout,
+        allow_http: args.allow_http,
+        ..sse::Settings::default()
+    };
+    let client = sse::Client::new(&api)?;
+    let endpoint = TokenEndpoint::new(&api, &args.auth_url)?;
+    let kube = kube::Client::try_from(kube::Config::infer().await?)?;
+
+    let limits = Limits {
+        qps: args.api_qps,
+        burst: args.api_burst,
+        max_in_flight: usize::try_from(args.api_max_in_flight).unwrap_or(usize::MAX),
+    };
+    let (wakes, woken) = Wakes::channel();
+    let schedule = schedule(args.resync_interval);
+    let credentials = Credentials::new(endpoint, limits, schedule.clone(), wakes.clone());
+    let lists =
+        Lists::new(client.clone(), Arc::clone(&credentials), schedule, args.resync_interval, wakes.clone());
+    let secrets = Secrets::new(kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone());
+    let reporter = Reporter { controller: "mfa-operator".to_owned(), instance: None };
+    let context = Arc::new(Context {
+        recorder: Recorder::new(kube.clone(), reporter),
+        kube,
+        client,
+        credentials,
+        lists,
+        secrets,
+        peers: Arc::new(Peers::new(wakes.clone())),
+        wakes,
+        settings: Settings {
+            credentials_secret: args.credentials_secret,
+            default_deletion_policy: args.default_deletion_policy.into(),
+            resync: args.resync_interval,
+            request_timeout: args.request_timeout,
+        },
+        memories: Mutex::default(),
+    });
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        api_url = api.api_url,
+        resync_seconds = args.resync_interval.as_secs(),
+        "starting"
+    );
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: what is in flight is finished first");
+    };
+    controller::run(context, args.concurrency, woken, stop).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The delays of the classes, for what many resources share.
+fn schedule(resync: Duration) -> Schedule {
+    Schedule::new(move |class, failures, asked| {
+        let class = match class {
+            Class::Credential => facts::Class::Credential,
+            Class::Forbidden => facts::Class::Forbidden,
+            Class::Input => facts::Class::Input,
+            Class::Conflict => facts::Class::Conflict,
+            Class::Referenced => facts::Class::Referenced,
+            Class::Throttled => facts::Class::Throttled,
+            Class::Busy => facts::Class::Busy,
+            Class::Server => facts::Class::Server,
+        };
+        backoff::jittered(backoff::delay(class, failures, 0, resync, asked), rand::random())
+    })
+}
