@@ -131,7 +131,7 @@ async fn the_log_is_read_waited_on_and_reset_over_http() {
 async fn an_outage_over_http_ends_by_itself() {
     let (simulator, client) = start().await;
     client.create("Shared", &okta("a")).await;
-    assert_eq!(control(&client, "POST", "/outage", Some(json!({"ms": 100}))).await.status, 204);
+    assert_eq!(control(&client, "POST", "/outage", Some(json!({"ms": 500}))).await.status, 204);
     let path = format!("{SERVERS}?folder=Shared");
     while client.try_call("GET", &path, None).await.is_ok() {}
     loop {

@@ -15,6 +15,15 @@ async fn outcome(simulator: &Simulator) -> Outcome {
     simulator.log().entries().last().unwrap().outcome
 }
 
+/// Sends a create, and leaves once it has arrived (unless it was answered by then).
+async fn create_and_leave(simulator: &Simulator, client: &Client) {
+    let client = client.clone();
+    let asking = tokio::spawn(async move { client.create("Shared", &okta("a")).await });
+    simulator.log().wait_until(LONG, |log| !log.entries().is_empty()).await.unwrap();
+    asking.abort();
+    let _ = asking.await;
+}
+
 fn io_kind(error: &reqwest::Error) -> Option<std::io::ErrorKind> {
     let mut source = error.source();
     while let Some(error) = source {
@@ -31,9 +40,7 @@ async fn a_hang_never_answers_and_ends_when_the_client_leaves() {
     for (apply, created) in [(Apply::No, 0), (Apply::Yes, 1)] {
         let (simulator, client) = start().await;
         simulator.inject(post(Reply::Hang).apply(apply));
-        let request = client.request("POST", &create_path("Shared")).json(&okta("a"));
-        let error = Client::send(request.timeout(Duration::from_millis(100))).await.unwrap_err();
-        assert!(error.is_timeout());
+        create_and_leave(&simulator, &client).await;
         assert_eq!(outcome(&simulator).await, Outcome::Hung);
         assert_eq!(simulator.objects().len(), created);
         assert_eq!(simulator.log().entries()[0].applied_us.is_some(), created == 1);
@@ -69,15 +76,20 @@ async fn a_request_takes_effect_late_whatever_was_answered() {
     for reply in [Reply::Close, Reply::Hang, Reply::Html { status: 502 }] {
         let (simulator, client) = start().await;
         simulator.inject(post(reply.clone()).apply(Apply::LateMs(150)));
-        let begun = Instant::now();
-        let request = client.request("POST", &create_path("Shared")).json(&okta("a"));
-        let answered = Client::send(request.timeout(Duration::from_millis(50))).await;
-        assert_eq!(answered.is_ok(), matches!(reply, Reply::Html { .. }));
-        assert!(simulator.objects().is_empty());
+        create_and_leave(&simulator, &client).await;
         simulator.log().wait_until(LONG, |log| log.entries()[0].applied_us.is_some()).await.unwrap();
-        assert!(begun.elapsed() >= Duration::from_millis(150));
+        let entry = simulator.log().entries()[0].clone();
+        assert!(entry.applied_us.unwrap() >= entry.start_us + 150_000, "{entry:?}");
         assert_eq!(simulator.objects().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn what_was_answered_is_not_yet_there_when_it_takes_effect_late() {
+    let (simulator, client) = start().await;
+    simulator.inject(post(Reply::Html { status: 502 }).apply(Apply::LateMs(3_600_000)));
+    assert_eq!(client.create("Shared", &okta("a")).await.status, 502);
+    assert!(simulator.objects().is_empty());
 }
 
 #[tokio::test]
@@ -189,9 +201,8 @@ async fn a_500_is_about_the_write_lock_or_about_anything() {
 #[tokio::test]
 async fn a_request_is_carried_out_though_its_client_left() {
     let (simulator, client) = start().await;
-    simulator.tenant(super::TSG).configure(|options| options.latency_ms = 200);
-    let request = client.request("POST", &create_path("Shared")).json(&okta("a"));
-    assert!(Client::send(request.timeout(Duration::from_millis(50))).await.is_err());
+    simulator.tenant(super::TSG).configure(|options| options.latency_ms = 500);
+    create_and_leave(&simulator, &client).await;
     simulator.log().wait_until(LONG, |log| log.answered("POST", Route::MfaServers, 201) == 1).await.unwrap();
     assert!(simulator.log().entries()[0].client_left);
     assert_eq!(simulator.objects().len(), 1);

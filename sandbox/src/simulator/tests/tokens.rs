@@ -124,7 +124,7 @@ async fn a_rotated_client_secret_counts_at_once() {
 #[tokio::test]
 async fn at_most_ten_token_requests_are_open_for_a_tenant() {
     let (simulator, client) = tenant().await;
-    simulator.tenant(TSG).configure(|options| options.token_latency_ms = 400);
+    simulator.tenant(TSG).configure(|options| options.token_latency_ms = 1000);
     let asks =
         (0..14).map(|_| async { ask(&simulator, &client, Some((ID, KEY)), &form("tsg_id:1234567890")).await.status });
     let statuses = futures::future::join_all(asks).await;
