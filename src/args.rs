@@ -57,7 +57,14 @@ pub struct Run {
     pub request_timeout: Duration,
 
     /// Requests a second to a tenant; 0 is unlimited.
-    #[arg(long, global = true, env = "MFA_OPERATOR_API_QPS", default_value_t = 20, value_name = "N", help_heading = "API")]
+    #[arg(
+        long,
+        global = true,
+        env = "MFA_OPERATOR_API_QPS",
+        default_value_t = 20,
+        value_name = "N",
+        help_heading = "API"
+    )]
     pub api_qps: u32,
 
     /// Requests to a tenant at once after a rest.
@@ -77,7 +84,15 @@ pub struct Run {
     pub resync_interval: Duration,
 
     /// What happens in the tenant when a resource without `deletionPolicy` is deleted.
-    #[arg(long, global = true, env = "MFA_OPERATOR_DEFAULT_DELETION_POLICY", value_enum, default_value = "Delete", ignore_case = true, help_heading = "Resources")]
+    #[arg(
+        long,
+        global = true,
+        env = "MFA_OPERATOR_DEFAULT_DELETION_POLICY",
+        value_enum,
+        default_value = "Delete",
+        ignore_case = true,
+        help_heading = "Resources"
+    )]
     pub default_deletion_policy: Deletion,
 
     /// Resources that are worked on at the same time.
@@ -85,7 +100,14 @@ pub struct Run {
     pub concurrency: u16,
 
     /// Log as text or as JSON. `RUST_LOG` sets the levels.
-    #[arg(long, global = true, env = "MFA_OPERATOR_LOG_FORMAT", value_enum, default_value = "text", help_heading = "Operations")]
+    #[arg(
+        long,
+        global = true,
+        env = "MFA_OPERATOR_LOG_FORMAT",
+        value_enum,
+        default_value = "text",
+        help_heading = "Operations"
+    )]
     pub log_format: LogFormat,
 }
 
@@ -139,8 +161,8 @@ mod tests {
     #[test]
     fn durations_have_units_and_bounds() {
         let resync = between::<10, 86_400>;
-        assert_eq!(resync("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(resync("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(resync("10m"), Ok(Duration::from_mins(10)));
+        assert_eq!(resync("1h30m"), Ok(Duration::from_mins(90)));
         for wrong in ["", "10", "9s", "25h", "-1m", "soon"] {
             assert!(resync(wrong).unwrap_err().contains("between 10s and 86400s"), "{wrong}");
         }
@@ -149,7 +171,9 @@ mod tests {
     #[test]
     fn an_unknown_flag_and_an_unusable_value_are_refused_by_name() {
         let refusal = |words: &[&str]| {
-            Arguments::try_parse_from(std::iter::once("mfa-operator").chain(words.iter().copied())).unwrap_err().to_string()
+            Arguments::try_parse_from(std::iter::once("mfa-operator").chain(words.iter().copied()))
+                .unwrap_err()
+                .to_string()
         };
         assert!(refusal(&["run", "--apiurl", "x"]).contains("--apiurl"));
         assert!(refusal(&["--credentials-secret", "No Such"]).contains("name of a Secret"));

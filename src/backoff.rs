@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::reconcile::facts::Class;
 
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// How many times running the same decoded 500 must come before it is taken for a refusal of this object.
 pub const SAME_SERVER_ERROR_LIMIT: u32 = 5;
@@ -47,7 +47,7 @@ pub fn jittered(delay: Duration, random: f64) -> Duration {
 mod tests {
     use super::*;
 
-    const RESYNC: Duration = Duration::from_secs(600);
+    const RESYNC: Duration = Duration::from_mins(10);
 
     fn seconds(class: Class, failures: u32) -> u64 {
         delay(class, failures, 1, RESYNC, None).as_secs()
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_conflict_is_tried_after_ten_minutes_and_then_every_resync() {
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         let minutes = |failures| delay(Class::Conflict, failures, 1, hour, None).as_secs() / 60;
         assert_eq!([minutes(1), minutes(2), minutes(3), minutes(4)], [10, 20, 40, 60]);
     }

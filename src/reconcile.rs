@@ -43,7 +43,7 @@ use crate::sse::lists::Lists;
 /// More steps than any pass takes: one that goes on is a mistake in the rules, and must not become a tight loop.
 const MOST_STEPS: u32 = 40;
 /// How long until a pass that went wrong is tried again.
-const AFTER_A_MISTAKE: Duration = Duration::from_secs(60);
+const AFTER_A_MISTAKE: Duration = Duration::from_mins(1);
 
 /// What the operator was told to do.
 #[derive(Clone, Debug)]
@@ -140,7 +140,7 @@ pub async fn reconcile(server: Arc<MfaServer>, context: Arc<Context>) -> Action 
         }
         let outcome = timeout(context.step_limit(step), pass.perform(step)).await;
         let outcome = outcome.unwrap_or_else(|_| pass.out_of_time(step));
-        log(&pass, rule, step, outcome);
+        log(&mut pass, rule, step, outcome);
         pass.facts.learn(outcome);
     }
     tracing::error!(resource = %pass.waiter, facts = ?pass.facts, "a pass that does not end: please report this");
@@ -148,7 +148,8 @@ pub async fn reconcile(server: Arc<MfaServer>, context: Arc<Context>) -> Action 
 }
 
 /// One line a decision: what was done, by which rule, and what came of it.
-fn log(pass: &Pass, rule: &str, step: Step, outcome: Outcome) {
+fn log(pass: &mut Pass, rule: &str, step: Step, outcome: Outcome) {
+    let retry_in = pass.retry_in();
     let resource = &pass.waiter;
     match step {
         Step::TakePermit | Step::ReadSecrets | Step::ReadLive => {
@@ -157,7 +158,8 @@ fn log(pass: &Pass, rule: &str, step: Step, outcome: Outcome) {
         _ => {
             let reason = Some(pass.cause.reason).filter(|reason| !reason.is_empty());
             let request_id = pass.cause.error.as_ref().and_then(|error| error.request_id.as_deref());
-            tracing::info!(%resource, rule, ?step, ?outcome, id = pass.id, reason, request_id, "step");
+            let retry_in_seconds = retry_in.filter(|_| matches!(outcome, Outcome::Refused(_) | Outcome::Unknown(_)));
+            tracing::info!(%resource, rule, ?step, ?outcome, id = pass.id, reason, request_id, retry_in_seconds, "step");
         }
     }
 }

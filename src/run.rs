@@ -58,8 +58,7 @@ pub async fn run(args: Run) -> Result<(), Start> {
     let (wakes, woken) = Wakes::channel();
     let schedule = schedule(args.resync_interval);
     let credentials = Credentials::new(endpoint, limits, schedule.clone(), wakes.clone());
-    let lists =
-        Lists::new(client.clone(), Arc::clone(&credentials), schedule, args.resync_interval, wakes.clone());
+    let lists = Lists::new(client.clone(), Arc::clone(&credentials), schedule, args.resync_interval, wakes.clone());
     let secrets = Secrets::new(kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone());
     let reporter = Reporter { controller: "mfa-operator".to_owned(), instance: None };
     let context = Arc::new(Context {

@@ -25,7 +25,7 @@ const DIGEST_LENGTH: usize = 28;
 #[must_use]
 pub fn differences(desired: &Desired, shown: &Map<String, Value>) -> Vec<String> {
     let mut wanted = Vec::new();
-    leaves(&desired.fields, String::new(), &mut wanted);
+    leaves(&desired.fields, "", &mut wanted);
     let mut differing: Vec<String> = wanted
         .into_iter()
         .filter(|(path, value)| at(shown, path).and_then(plain) != plain(value))

@@ -220,7 +220,7 @@ impl Desired {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let mut fields = Vec::new();
-        leaves(&self.fields, String::new(), &mut fields);
+        leaves(&self.fields, "", &mut fields);
         let mut paths: Vec<String> = fields.into_iter().map(|(path, _)| path).collect();
         paths.sort_unstable();
         let hash = digest(&paths, &self.fields);
@@ -277,11 +277,11 @@ pub fn at<'a>(fields: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
 }
 
 /// Every leaf below, with its path.
-pub(super) fn leaves<'a>(fields: &'a Map<String, Value>, under: String, found: &mut Vec<(String, &'a Value)>) {
+pub(super) fn leaves<'a>(fields: &'a Map<String, Value>, under: &str, found: &mut Vec<(String, &'a Value)>) {
     for (name, value) in fields {
         let path = if under.is_empty() { name.clone() } else { format!("{under}.{name}") };
         match value {
-            Value::Object(inner) => leaves(inner, path, found),
+            Value::Object(inner) => leaves(inner, &path, found),
             Value::Null => {}
             _ => found.push((path, value)),
         }

@@ -31,8 +31,9 @@ pub enum Sight {
 }
 
 /// The last attempt to create the object, as the resource's annotation and status tell it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Attempt {
+    #[default]
     /// None, or its answer is in the status.
     None,
     /// Recorded, and certainly not acted on: not sent yet, or refused for a while. It can be sent as it is.
@@ -161,8 +162,9 @@ pub enum List {
 }
 
 /// What the list shows of this resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Found {
+    #[default]
     /// Neither the name nor the id.
     Absent,
     /// The object under the id that is ours.
@@ -198,9 +200,10 @@ pub enum Permit {
 }
 
 /// `spec.adoptionPolicy`, or the consent that `…/id` gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Adoption {
+    #[default]
     Never,
     IfIdentical,
     Always,
@@ -208,6 +211,7 @@ pub enum Adoption {
 
 /// Everything that a decision may depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Facts {
     /// This process may write to the tenant: it leads, and its lease has not run out.
     pub leading: bool,
@@ -275,6 +279,7 @@ pub struct Facts {
 
 /// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
 pub enum Outcome {
     /// The API server did not do it; nothing is known to have changed.
     KubeFailed,
@@ -323,7 +328,8 @@ pub enum Outcome {
 }
 
 /// What the cluster stores of one resource: all that survives a crash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Stored {
     /// It has a deletion timestamp.
     pub deleting: bool,

@@ -16,7 +16,7 @@ use crate::sse::inventory::Mark;
 /// How many corrections of a field within [`FLAPPING_WITHIN`] are one too many.
 const FLAPPING_CORRECTIONS: usize = 3;
 /// The time in which they count.
-const FLAPPING_WITHIN: Duration = Duration::from_secs(3600);
+const FLAPPING_WITHIN: Duration = Duration::from_hours(1);
 
 /// What a delay yields to: another value of this is a reason to try at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -466,7 +466,12 @@ impl Pass {
                 let of = peer.bound.clone().or(credential.as_ref().map(|tenant| tenant.name.to_string()))?;
                 let verified = credential.is_some_and(|credential| credential.verified && *credential.name == *of);
                 let proven = peer.bound.is_some() || (peer.uid == self.uid && self.status().id.is_some());
-                (of == *tenant.name).then_some(Claimant { uid: peer.uid.as_str(), created: peer.created, proven, verified })
+                (of == *tenant.name).then_some(Claimant {
+                    uid: peer.uid.as_str(),
+                    created: peer.created,
+                    proven,
+                    verified,
+                })
             })
             .collect();
         // Where nobody is verified yet, nobody acts on the name before a call has been answered; the list is that call.
@@ -492,33 +497,11 @@ impl Pass {
     /// Whether the same decoded 500 has come so often that somebody has to act.
     pub(super) fn is_repeated(&mut self, verdict: Verdict) -> bool {
         let error = self.cause.error.as_ref();
-        let is_500 = error.is_some_and(|error| error.http_status == Some(500) && error.reason.as_deref() == Some("ServerError"));
+        let is_500 =
+            error.is_some_and(|error| error.http_status == Some(500) && error.reason.as_deref() == Some("ServerError"));
         verdict == Verdict::Refused(Class::Server)
             && is_500
             && self.remember(|memory, _| memory.same()) >= crate::backoff::SAME_SERVER_ERROR_LIMIT
-    }
-}
-
-impl Default for Stored {
-    fn default() -> Self {
-        Self {
-            deleting: false,
-            finalizer: false,
-            id: false,
-            attempt: Attempt::None,
-            was_in_order: false,
-            suspended: false,
-            force_delete: false,
-            retain: false,
-            adoption: Adoption::Never,
-            report_drift: false,
-        }
-    }
-}
-
-impl Default for Found {
-    fn default() -> Self {
-        Self::Absent
     }
 }
 

@@ -118,7 +118,8 @@ impl Peers {
 
     /// Those that are not in this set are gone, as a new list of all resources shows.
     pub fn retain(&self, present: &HashSet<Waiter>) {
-        let gone: Vec<Waiter> = self.state().peers.keys().filter(|waiter| !present.contains(*waiter)).cloned().collect();
+        let gone: Vec<Waiter> =
+            self.state().peers.keys().filter(|waiter| !present.contains(*waiter)).cloned().collect();
         for waiter in gone {
             self.gone(&waiter);
         }

@@ -14,6 +14,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::Context;
 use super::attempt::Attempt as Record;
 use super::compare::{echo, is_unwritable};
 use super::desired::Desired;
@@ -22,10 +23,11 @@ use super::memory::{self, Minted, Unrecorded};
 use super::pass::{self, Pass, broken, class, secret_cause};
 use super::report::{Event, Known, Object, report};
 use super::step::{Step, Verdict};
-use super::Context;
 use crate::backoff;
 use crate::conditions::reason;
-use crate::crd::{ANNOTATION_ATTEMPT, ANNOTATION_RECONCILE_REQUESTED_AT, FINALIZER, MfaServer, ObservedSecret};
+use crate::crd::{
+    ANNOTATION_ATTEMPT, ANNOTATION_RECONCILE_REQUESTED_AT, FINALIZER, MfaServer, MfaVendorType, ObservedSecret,
+};
 use crate::sse::credentials::{Access, Settled, State};
 use crate::sse::inventory::Write;
 use crate::sse::types::Remote;
@@ -256,9 +258,10 @@ impl Pass {
             (Some(_), tenant) => tenant.map(|tenant| tenant.name.to_string()),
         };
         let in_hand = matches!(self.facts.attempt, Attempt::Open | Attempt::Recorded | Attempt::Settled);
-        let attempt = if in_hand { previous.attempt.clone() } else { self.answered.clone().or(previous.attempt.clone()) };
+        let attempt =
+            if in_hand { previous.attempt.clone() } else { self.answered.clone().or(previous.attempt.clone()) };
         let told = matches!(verdict, Verdict::DriftReported | Verdict::Flapping | Verdict::AdoptionRefused);
-        let vendor = self.server.spec.mfa_vendor_type.as_ref().and_then(|vendor| vendor.member()).map(str::to_owned);
+        let vendor = self.server.spec.mfa_vendor_type.as_ref().and_then(MfaVendorType::member).map(str::to_owned);
         let known = Known {
             generation: self.generation,
             previous: &previous,
@@ -328,7 +331,8 @@ impl Pass {
             }
             Verdict::AdoptionRefused => {
                 let what = if self.facts.found == Found::NamedElsewhere {
-                    "the annotation sse.mfa-operator.io/id names an object that is not in this folder under this name".to_owned()
+                    "the annotation sse.mfa-operator.io/id names an object that is not in this folder under this name"
+                        .to_owned()
                 } else if self.facts.unwritable {
                     "it holds a secret that the spec does not give and that cannot be written back".to_owned()
                 } else if self.differing.is_empty() {
@@ -642,7 +646,7 @@ impl Pass {
                     memory.kube_failures += 1;
                     memory.kube_failures
                 });
-                let delay = backoff::doubling(Duration::from_secs(1), Duration::from_secs(60), failures);
+                let delay = backoff::doubling(Duration::from_secs(1), Duration::from_mins(1), failures);
                 Action::requeue(backoff::jittered(delay, rand::random()))
             }
             Verdict::OutcomeUnknown => {
@@ -651,7 +655,8 @@ impl Pass {
                 let yields = self.yields.clone();
                 let (due, count) = self.remember(|memory, _| {
                     let due = memory.is_due(&yields);
-                    let (count, _) = if due { memory.count(Class::Server, ("OutcomeUnknown", None), &yields) } else { (0, 0) };
+                    let (count, _) =
+                        if due { memory.count(Class::Server, ("OutcomeUnknown", None), &yields) } else { (0, 0) };
                     (due, count)
                 });
                 if due {
@@ -669,6 +674,12 @@ impl Pass {
         }
     }
 
+    /// How long until the next try, in seconds, while a refusal is waited out.
+    pub(super) fn retry_in(&mut self) -> Option<u64> {
+        let until = self.remember(|memory, _| memory.delay.as_ref().map(|delay| delay.until))?;
+        Some(until.saturating_duration_since(Instant::now()).as_secs())
+    }
+
     /// At the end of the delay, if there is one; else something wakes the resource.
     fn requeue(&mut self) -> Action {
         let until = self.remember(|memory, _| memory.delay.as_ref().map(|delay| delay.until));
@@ -677,4 +688,3 @@ impl Pass {
         })
     }
 }
-

@@ -23,6 +23,7 @@ pub struct Cause {
 
 /// Everything that the status is made of.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Known<'a> {
     /// The generation that the pass looked at.
     pub generation: i64,
@@ -175,7 +176,8 @@ pub fn report(known: &Known<'_>) -> (MfaServerStatus, Option<Event>) {
         (Ready::AsItWas, None) if known.stale => set(READY, State::Unknown, judgement.reason, message),
         (Ready::False | Ready::AsItWas, _) => set(READY, State::False, judgement.reason, message),
     };
-    let mut list = vec![ready, synced(known, &judgement, message, &set), authenticated(known, &judgement, message, &set)];
+    let mut list =
+        vec![ready, synced(known, &judgement, message, &set), authenticated(known, &judgement, message, &set)];
     match judgement.kstatus {
         Kstatus::None => {}
         Kstatus::Reconciling => list.push(set(RECONCILING, State::True, judgement.reason, message)),
@@ -186,19 +188,19 @@ pub fn report(known: &Known<'_>) -> (MfaServerStatus, Option<Event>) {
     let object = &known.object;
     let status = MfaServerStatus {
         observed_generation: Some(known.generation),
-        id: object.id.as_ref().map(short),
+        id: object.id.as_ref().map(|text| short(text)),
         name: Some(short(&object.name)),
         folder: Some(object.folder.clone()),
         position: Some(object.position.clone()),
         vendor: object.vendor.clone(),
-        tenant: object.tenant.as_ref().map(short),
+        tenant: object.tenant.as_ref().map(|text| short(text)),
         conditions: list,
         last_error: last_error(known),
         attempt: known.attempt.clone(),
         last_sync_time: if known.wrote { Some(now) } else { known.previous.last_sync_time.clone() },
-        drift: known.drift.iter().take(64).map(short).collect(),
+        drift: known.drift.iter().take(64).map(|text| short(text)).collect(),
         observed_secrets: known.observed_secrets.clone(),
-        last_handled_reconcile_at: known.handled.as_ref().map(short),
+        last_handled_reconcile_at: known.handled.as_ref().map(|text| short(text)),
     };
     (status, event)
 }
@@ -209,7 +211,9 @@ type Set<'a> = dyn Fn(&str, State, &str, &str) -> Condition + 'a;
 fn synced(known: &Known<'_>, judgement: &Judgement, message: &str, set: &Set<'_>) -> Condition {
     let kept = current(&known.previous.conditions, SYNCED, known.generation);
     match known.verdict {
-        Verdict::InOrder => set(SYNCED, State::True, reason::UP_TO_DATE, "The candidate configuration equals the spec."),
+        Verdict::InOrder => {
+            set(SYNCED, State::True, reason::UP_TO_DATE, "The candidate configuration equals the spec.")
+        }
         Verdict::DriftReported | Verdict::Flapping => set(SYNCED, State::False, judgement.reason, message),
         _ => match kept.filter(|condition| condition.status != State::Unknown.as_str()) {
             Some(was) if was.status == State::True.as_str() && !known.differs => {
@@ -301,6 +305,6 @@ fn sentence(verdict: Verdict) -> &'static str {
 }
 
 /// No longer than the status takes.
-fn short(text: &String) -> String {
+fn short(text: &str) -> String {
     text.chars().take(STATUS_TEXT_MAX).collect()
 }

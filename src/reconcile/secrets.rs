@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
 
 use super::desired::SecretField;
@@ -168,20 +168,15 @@ impl Secrets {
 
     /// Whether the credential of this Secret can be used; reads it where it is not known at its present version.
     /// `keep`: what was known of it before it went is good enough, as it is for a deletion.
-    pub fn credential(
-        self: &Arc<Self>,
-        namespace: &str,
-        name: &str,
-        keep: bool,
-        waiter: &Waiter,
-    ) -> CredentialSecret {
+    pub fn credential(self: &Arc<Self>, namespace: &str, name: &str, keep: bool, waiter: &Waiter) -> CredentialSecret {
         let key = credential_key(namespace, name);
         let known = self.credentials.version(&key);
         let Some(version) = self.version_for(namespace, name, waiter) else {
             if keep && known.is_some() {
                 return CredentialSecret::Put;
             }
-            let message = format!("Secret {name:?} with the credentials does not exist in namespace {namespace:?}; create it.");
+            let message =
+                format!("Secret {name:?} with the credentials does not exist in namespace {namespace:?}; create it.");
             return CredentialSecret::Unusable(Unusable { problem: SecretProblem::NotFound, message });
         };
         if known.as_ref() == Some(&version) {
@@ -249,7 +244,8 @@ impl Secrets {
             if !read.contains_key(name) {
                 let Some(secret) = self.get(namespace, name).await? else {
                     let field = field.spec_name();
-                    let message = format!("Secret {name:?} of {field} does not exist in namespace {namespace:?}; create it.");
+                    let message =
+                        format!("Secret {name:?} of {field} does not exist in namespace {namespace:?}; create it.");
                     return Ok(Err(Unusable { problem: SecretProblem::NotFound, message }));
                 };
                 let version = secret.resource_version().unwrap_or_default();
@@ -316,7 +312,6 @@ fn wanted<'a>(
 }
 
 fn vendor_secret(field: &SecretField, value: Option<&SecretBytes>) -> Result<SecretString, Unusable> {
-    use secrecy::ExposeSecret as _;
     let (name, key, of) = (&field.secret, &field.key, field.spec_name());
     let Some(value) = value else {
         let message = format!("Secret {name:?} has no key {key:?}, which {of} refers to; add it.");
@@ -328,7 +323,10 @@ fn vendor_secret(field: &SecretField, value: Option<&SecretBytes>) -> Result<Sec
     };
     let text = secret_text(value.expose_secret()).map_err(|error| invalid(error.to_string()))?;
     if text.expose_secret().chars().count() < field.min_length {
-        return Err(invalid(format!("is shorter than the {} characters that the API takes at least", field.min_length)));
+        return Err(invalid(format!(
+            "is shorter than the {} characters that the API takes at least",
+            field.min_length
+        )));
     }
     Ok(text)
 }
@@ -340,7 +338,6 @@ fn source(name: &str, mut data: std::collections::BTreeMap<String, ByteString>) 
         problem: SecretProblem::Invalid,
         message: format!("Key {key:?} of Secret {name:?} with the credentials {error}."),
     };
-    use secrecy::ExposeSecret as _;
     let token = take("token");
     let account = ["client_id", "client_secret", "tsg_id"].map(|key| (key, take(key)));
     if let Some(token) = token {
@@ -376,7 +373,10 @@ fn source(name: &str, mut data: std::collections::BTreeMap<String, ByteString>) 
     };
     let tsg_id = tsg_id.expose_secret();
     if tsg_id.len() > 64 || !tsg_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
-        return Err(invalid("tsg_id", &"is not the id of a tenant service group: letters, digits, _ and -, at most 64"));
+        return Err(invalid(
+            "tsg_id",
+            &"is not the id of a tenant service group: letters, digits, _ and -, at most 64",
+        ));
     }
     Ok(Source::ServiceAccount { client_id, client_secret, tsg_id: tsg_id.to_owned() })
 }

@@ -132,7 +132,7 @@ pub enum Settled {
 }
 
 /// How long before its end a token is fetched anew.
-const REFRESH_BEFORE: Duration = Duration::from_secs(60);
+const REFRESH_BEFORE: Duration = Duration::from_mins(1);
 /// How long a token is taken to be good where the endpoint does not say.
 const USUAL_VALIDITY: Duration = Duration::from_secs(899);
 
@@ -236,9 +236,7 @@ impl Credentials {
                 };
                 (Some(held), claims)
             }
-            Source::ServiceAccount { tsg_id, .. } => {
-                (None, Claims { expires: None, tenant: Some(tsg_id.clone()) })
-            }
+            Source::ServiceAccount { tsg_id, .. } => (None, Claims { expires: None, tenant: Some(tsg_id.clone()) }),
         };
         let told = claims.tenant.is_some();
         let name = claims.tenant.map_or_else(|| Arc::from(format!("secret/{key}")), Arc::from);

@@ -142,7 +142,11 @@ impl Lists {
             }
             (None, None) => Look::Pending,
             (None, Some(Listed { complete, .. })) => {
-                if entry.incomplete >= INCOMPLETE_RUNNING { Look::Pending } else { Look::Listed { complete } }
+                if entry.incomplete >= INCOMPLETE_RUNNING {
+                    Look::Pending
+                } else {
+                    Look::Listed { complete }
+                }
             }
         }
     }
