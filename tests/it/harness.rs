@@ -23,7 +23,8 @@ use tokio::{runtime::Runtime, sync::OnceCell};
 pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 /// What outlives the test that happened to come first.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime for the control plane"));
+pub(crate) static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Runtime::new().expect("a runtime for the control plane"));
 static CLUSTER: OnceCell<Result<Cluster, String>> = OnceCell::const_new();
 
 /// The control plane that the tests of this process share.
@@ -46,18 +47,12 @@ pub(crate) async fn cluster() -> &'static Cluster {
 
 /// A new namespace, and a client for it.
 pub(crate) async fn namespace() -> Namespace {
-    let cluster = cluster().await;
-    let client = cluster.client();
-    let wanted = KubeNamespace {
-        metadata: kube::api::ObjectMeta { generate_name: Some("test-".to_owned()), ..Default::default() },
-        ..Default::default()
-    };
-    let created = Api::all(client.clone()).create(&PostParams::default(), &wanted).await.expect("a new namespace");
-    Namespace { name: created.name_any(), client, cluster }
+    cluster().await.namespace().await
 }
 
 impl Cluster {
-    async fn start() -> Result<Self, String> {
+    /// A new control plane with the CRD installed.
+    pub(crate) async fn start() -> Result<Self, String> {
         // Fails only where somebody else was first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let control_plane = ControlPlane::start().await.map_err(|error| chain(&error))?;
@@ -74,6 +69,17 @@ impl Cluster {
     /// has a runtime of its own: so clients are not shared between tests.
     pub(crate) fn client(&self) -> Client {
         Client::try_from(self.config.clone()).expect("a client for the control plane")
+    }
+
+    /// A new namespace, and a client for it.
+    pub(crate) async fn namespace(&'static self) -> Namespace {
+        let client = self.client();
+        let wanted = KubeNamespace {
+            metadata: kube::api::ObjectMeta { generate_name: Some("test-".to_owned()), ..Default::default() },
+            ..Default::default()
+        };
+        let created = Api::all(client.clone()).create(&PostParams::default(), &wanted).await.expect("a new namespace");
+        Namespace { name: created.name_any(), client, cluster: self }
     }
 
     async fn install_crd(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

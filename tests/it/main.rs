@@ -6,3 +6,4 @@
 mod crd;
 mod generated;
 mod harness;
+mod operator;
