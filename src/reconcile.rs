@@ -155,6 +155,9 @@ fn log(pass: &mut Pass, rule: &str, step: Step, outcome: Outcome) {
         Step::TakePermit | Step::ReadSecrets | Step::ReadLive => {
             tracing::debug!(%resource, rule, ?step, ?outcome, "step");
         }
+        Step::Record(_) if !pass.told => {
+            tracing::debug!(%resource, rule, ?step, ?outcome, "step");
+        }
         _ => {
             let reason = Some(pass.cause.reason).filter(|reason| !reason.is_empty());
             let request_id = pass.cause.error.as_ref().and_then(|error| error.request_id.as_deref());

@@ -68,6 +68,8 @@ pub struct Pass {
     /// What is behind the verdict.
     pub(super) cause: Cause,
     pub(super) wrote: bool,
+    /// The last record changed the status.
+    pub(super) told: bool,
     pub(super) yields: Yields,
     pub(super) facts: Facts,
 }
@@ -95,6 +97,7 @@ impl Pass {
             answered: None,
             cause: Cause::default(),
             wrote: false,
+            told: false,
             yields: Yields::default(),
             facts: Facts::from_stored(Stored::default()),
             context,
@@ -346,17 +349,15 @@ impl Pass {
         let context = Arc::clone(&self.context);
         let asked = self.annotation(ANNOTATION_RECONCILE_REQUESTED_AT);
         let handled = self.status().last_handled_reconcile_at.clone();
-        let question = self.remember(|memory, _| {
+        self.remember(|memory, _| {
             // A verb asks anew, once for each of its values.
             if asked.is_some() && asked != handled && memory.asked != asked {
                 memory.asked.clone_from(&asked);
                 memory.question = context.lists.mark();
             }
-            memory.question
         });
         let ready = credential == Credential::Ready;
-        let look = context.lists.look(&self.key, self.folder, question, ready, &self.waiter);
-        let list = match look {
+        let list = match self.look_at_list(ready) {
             Look::Pending => List::Pending,
             Look::Listed { complete: true } => List::Complete,
             Look::Listed { complete: false } => List::Incomplete,
@@ -377,6 +378,12 @@ impl Pass {
             return self.ask_parents(list, found, ready);
         }
         (list, found)
+    }
+
+    /// What is known of the folder's list; asks for one where there is none that answers.
+    pub(super) fn look_at_list(&mut self, ready: bool) -> Look {
+        let question = self.remember(|memory, _| memory.question);
+        self.context.lists.look(&self.key, self.folder, question, ready, &self.waiter)
     }
 
     /// What the folder's list shows of this resource; and whether it shows it without naming a folder.

@@ -18,7 +18,7 @@ use super::Context;
 use super::attempt::Attempt as Record;
 use super::compare::{echo, is_unwritable};
 use super::desired::Desired;
-use super::facts::{Answer, Attempt, Class, Found, List, Outcome, Sameness, Secrets};
+use super::facts::{Answer, Attempt, Class, Credential, Found, List, Outcome, Sameness, Secrets};
 use super::memory::{self, Minted, Unrecorded};
 use super::pass::{self, Pass, broken, class, secret_cause};
 use super::report::{Event, Known, Object, report};
@@ -192,7 +192,8 @@ impl Pass {
 
     async fn record(&mut self, verdict: Verdict) -> Outcome {
         let (status, event) = self.report(verdict);
-        if self.server.status.as_ref() == Some(&status) {
+        self.told = self.server.status.as_ref() != Some(&status);
+        if !self.told {
             return self.recorded(verdict);
         }
         let patch = json!({
@@ -648,6 +649,16 @@ impl Pass {
                 });
                 let delay = backoff::doubling(Duration::from_secs(1), Duration::from_mins(1), failures);
                 Action::requeue(backoff::jittered(delay, rand::random()))
+            }
+            Verdict::List => {
+                // The question may have changed in this pass: whoever waits for a list has asked for it.
+                let _ = self.look_at_list(self.facts.credential == Credential::Ready);
+                self.requeue()
+            }
+            Verdict::Token => {
+                // A refused token is fetched anew when somebody asks for it.
+                let _ = self.context.credentials.access(&self.key, &self.waiter);
+                self.requeue()
             }
             Verdict::OutcomeUnknown => {
                 // The list is looked at again and again until the attempt settles, ever more rarely.

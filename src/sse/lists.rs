@@ -282,9 +282,13 @@ impl Lists {
         let probe = self.credentials.next_probe(key);
         if let Some(entry) = self.entries().get_mut(&(key.clone(), folder)) {
             let now = Instant::now();
+            // Whoever waits for the list learns from the credential what is wrong, once.
+            if !entry.no_token {
+                self.wakes.wake(entry.waiters.iter().cloned());
+            }
             entry.no_token = true;
             entry.begun.get_or_insert(now);
-            entry.due = probe.map_or(now + BETWEEN_DEMANDS, |probe| probe.max(now + BETWEEN_DEMANDS));
+            entry.due = probe.map_or(now + self.resync, |probe| probe.max(now + BETWEEN_DEMANDS));
         }
     }
 
