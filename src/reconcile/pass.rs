@@ -11,10 +11,10 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::attempt::Attempt as Record;
-use super::compare::differences;
+use super::compare::{all_same, differences, echoed, spec_path};
 use super::desired::{Desired, InvalidSpec, desired};
 use super::facts::{
-    Adoption, Answer, Attempt, Claim, Class, Credential, CredentialProblem, Facts, Found, List, Sameness,
+    Adoption, Answer, Attempt, Claim, Class, Credential, CredentialProblem, Facts, Forbidden, Found, List, Sameness,
     SecretProblem, Seen, Sight, Stored, Tenant,
 };
 use super::memory::{self, Memory, Yields};
@@ -32,7 +32,7 @@ use crate::sse::budget::Permit;
 use crate::sse::credentials::{self, Access, Waiter};
 use crate::sse::inventory::Inventory;
 use crate::sse::lists::Look;
-use crate::sse::types::{Folder, Remote};
+use crate::sse::types::{Folder, Remote, VENDOR};
 use crate::sse::{self, CredentialKey, Failure};
 
 /// One pass over one resource.
@@ -186,8 +186,14 @@ impl Pass {
         let attempt = self.attempt(record.as_ref());
         let (list, found) = self.list(credential, record.as_ref(), attempt);
         let fields = self.compare();
+        let versions = self.versions(record.as_ref(), found);
+        let (echo, verifiable) = self.echo(versions);
+        let forbidden = self.forbidden(credential);
         let yields = self.yields.clone();
-        let differing = self.differing.clone();
+        let mut differing = self.differing.clone();
+        if echo == Sameness::Differs {
+            differing.extend(self.secret_paths());
+        }
         let (due, flapping) = self.remember(|memory, _| (memory.is_due(&yields), memory.is_flapping(&differing)));
         let seen = Seen {
             spec_valid: self.desired.is_ok(),
@@ -196,10 +202,13 @@ impl Pass {
             credential,
             tenant: self.tenant_fact(record.as_ref(), &secret),
             claim: self.claim(),
-            versions: self.versions(record.as_ref(), found),
+            versions,
             list,
             found,
             fields,
+            echo,
+            verifiable,
+            forbidden,
         };
         (self.stored(attempt), seen)
     }
@@ -457,6 +466,59 @@ impl Pass {
         if same { Sameness::Same } else { Sameness::Differs }
     }
 
+    /// What the list's echo tells of the secrets without reading them: known ones by their prints. And whether reading
+    /// them would tell more.
+    fn echo(&self, versions: Sameness) -> (Sameness, bool) {
+        let (Some(shown), Ok(desired), Sameness::Same) = (&self.shown, &self.desired, versions) else {
+            return (Sameness::Unknown, false);
+        };
+        let mut verifiable = false;
+        let digests = echoed(desired, &shown.fields);
+        let each = desired.secrets.iter().zip(digests).zip(self.yields.secrets.iter().skip(1));
+        let each: Vec<Sameness> = each
+            .map(|((field, digest), version)| {
+                let (Some(digest), Some(version)) = (digest, version) else { return Sameness::Unknown };
+                match self.context.secrets.is_print(&self.namespace, field, version, digest) {
+                    Some(true) => Sameness::Same,
+                    Some(false) => Sameness::Differs,
+                    None => {
+                        verifiable = true;
+                        Sameness::Unknown
+                    }
+                }
+            })
+            .collect();
+        (all_same(each), verifiable)
+    }
+
+    /// The paths of the secrets, in the spec's names.
+    pub(super) fn secret_paths(&self) -> Vec<String> {
+        let Ok(Desired { vendor: Some(vendor), secrets, .. }) = &self.desired else { return Vec::new() };
+        secrets.iter().map(|secret| spec_path(&format!("{VENDOR}.{vendor}.{}", secret.field))).collect()
+    }
+
+    /// What the API has forbidden this credential in this folder.
+    fn forbidden(&mut self, credential: Credential) -> Forbidden {
+        if credential != Credential::Ready {
+            return Forbidden::default();
+        }
+        let mut forbidden = Forbidden::default();
+        for method in sse::Method::ALL {
+            let Some(failure) = self.context.credentials.forbidden(&self.key, self.folder, method) else { continue };
+            match method {
+                // A list that is forbidden says so itself.
+                sse::Method::Get => continue,
+                sse::Method::Post => forbidden.post = true,
+                sse::Method::Put => forbidden.put = true,
+                sse::Method::Delete => forbidden.delete = true,
+            }
+            if self.cause.reason.is_empty() {
+                self.cause = cause(&failure);
+            }
+        }
+        forbidden
+    }
+
     /// Whether another resource owns the name, or the id that was found.
     fn claim(&self) -> Claim {
         let Some(tenant) = &self.tenant else { return Claim::Ours };
@@ -492,6 +554,10 @@ impl Pass {
         let yields = self.yields.clone();
         let context = Arc::clone(&self.context);
         self.cause = cause(failure);
+        // What a credential may not do concerns all that use it: they wait for one of them, whose success wakes them.
+        if matches!(class, Class::Credential | Class::Forbidden) {
+            return;
+        }
         self.remember(|memory, _| {
             let (failures, same) = memory.count(class, named, &yields);
             let decoded_500 = failure.http_status == Some(500) && failure.acted == sse::Acted::No;

@@ -7,7 +7,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event as Announcement, EventType};
 use kube::{Api, Resource, ResourceExt};
@@ -16,9 +18,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Context;
 use super::attempt::Attempt as Record;
-use super::compare::{echo, is_unwritable};
+use super::compare::{self, is_unwritable};
 use super::desired::Desired;
-use super::facts::{Answer, Attempt, Class, Credential, Found, List, Outcome, Sameness, Secrets};
+use super::facts::{Answer, Attempt, Class, Credential, Definition, Found, List, Outcome, Sameness, Secrets};
 use super::memory::{self, Minted, Unrecorded};
 use super::pass::{self, Pass, broken, class, secret_cause};
 use super::report::{Event, Known, Object, report};
@@ -50,6 +52,7 @@ impl Context {
                 self.settings.request_timeout + Duration::from_secs(5)
             }
             Step::ReadLive
+            | Step::ReadDefinition
             | Step::ReadSecrets
             | Step::TakePermit
             | Step::Claim
@@ -72,6 +75,7 @@ impl Pass {
         match step {
             Step::ReadLive => self.read_live().await,
             Step::ReadSecrets => self.read_secrets().await,
+            Step::ReadDefinition => self.read_definition().await,
             Step::TakePermit => self.take_permit(),
             Step::Claim => self.claim_name().await,
             Step::AddFinalizer => self.add_finalizer().await,
@@ -117,6 +121,20 @@ impl Pass {
             }
             Ok(_) => Outcome::Gone,
             Err(error) => self.kube_failed("reading the resource", &error),
+        }
+    }
+
+    /// Whether the definition is being deleted. Where it cannot be seen (it takes a right of its own), it stays.
+    async fn read_definition(&self) -> Outcome {
+        let definitions: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(self.context.kube.clone());
+        let name = format!("{}.{}", MfaServer::plural(&()), MfaServer::group(&()));
+        match definitions.get_metadata_opt(&name).await {
+            Ok(Some(definition)) if definition.metadata.deletion_timestamp.is_some() => {
+                Outcome::DefinitionSeen(Definition::Dying)
+            }
+            Ok(_) => Outcome::DefinitionSeen(Definition::Stays),
+            Err(kube::Error::Api(status)) if status.code == 403 => Outcome::DefinitionSeen(Definition::Stays),
+            Err(error) => self.kube_failed("looking at the definition", &error),
         }
     }
 
@@ -292,7 +310,14 @@ impl Pass {
 
     /// The paths that differ; one word where the object is gone altogether.
     fn drift(&self) -> Vec<String> {
-        if self.facts.id && self.shown.is_none() { vec!["id".to_owned()] } else { self.differing.clone() }
+        if self.facts.id && self.shown.is_none() {
+            return vec!["id".to_owned()];
+        }
+        let mut paths = self.differing.clone();
+        if self.facts.echo == Sameness::Differs {
+            paths.extend(self.secret_paths());
+        }
+        paths
     }
 
     fn observed_secrets(&self, verdict: Verdict) -> Vec<ObservedSecret> {
@@ -396,7 +421,7 @@ impl Pass {
     fn judge_shown(&self) -> (Sameness, bool) {
         match (&self.shown, &self.desired) {
             (Some(shown), Ok(desired)) => {
-                (echo(desired, &self.secrets, &shown.fields), is_unwritable(desired, &shown.fields))
+                (compare::echo(desired, &self.secrets, &shown.fields), is_unwritable(desired, &shown.fields))
             }
             _ => (Sameness::Unknown, false),
         }
@@ -441,18 +466,24 @@ impl Pass {
 
     // ---- the tenant ---------------------------------------------------------------------------------------------
 
-    /// The permit is used up by one call.
-    fn use_permit(&mut self) -> Option<(Access, crate::sse::Permit)> {
-        let permit = self.permit.take();
-        if permit.is_none() {
+    /// The permit is used up by one call, if the credential may make it.
+    fn use_permit(&mut self, method: Method) -> Result<(Access, crate::sse::Permit), Outcome> {
+        let Some((access, permit)) = self.permit.take() else {
             tracing::error!(resource = %self.waiter, "a call without a permit: please report this");
+            return Err(Outcome::KubeFailed);
+        };
+        match self.context.credentials.try_forbidden(&access, self.folder, method) {
+            Ok(()) => Ok((access, permit)),
+            Err(failure) => Err(self.refused(&failure)),
         }
-        permit
     }
 
     async fn create(&mut self) -> Outcome {
         let Ok(desired) = self.desired.clone() else { return Outcome::KubeFailed };
-        let Some((access, permit)) = self.use_permit() else { return Outcome::KubeFailed };
+        let (access, permit) = match self.use_permit(Method::Post) {
+            Ok(call) => call,
+            Err(outcome) => return outcome,
+        };
         let Some(record) = Record::of(&self.server) else { return Outcome::KubeFailed };
         let nonce = record.nonce;
         self.remember(|memory, _| {
@@ -462,7 +493,7 @@ impl Pass {
         let body = desired.body(&self.secrets);
         let client = self.context.client.clone();
         let result = client.create(&access.token, desired.folder, desired.position, &body).await;
-        if self.context.credentials.settle(&access, Method::Post, permit, &result) == Settled::Refreshing {
+        if self.context.credentials.settle(&access, self.folder, Method::Post, permit, &result) == Settled::Refreshing {
             self.unacted(&nonce);
             return Outcome::Refreshing;
         }
@@ -546,10 +577,13 @@ impl Pass {
 
     async fn get(&mut self) -> Outcome {
         let Some(id) = self.id.clone() else { return Outcome::KubeFailed };
-        let Some((access, permit)) = self.use_permit() else { return Outcome::KubeFailed };
+        let (access, permit) = match self.use_permit(Method::Get) {
+            Ok(call) => call,
+            Err(outcome) => return outcome,
+        };
         let client = self.context.client.clone();
         let result = client.get(&access.token, &id).await;
-        if self.context.credentials.settle(&access, Method::Get, permit, &result) == Settled::Refreshing {
+        if self.context.credentials.settle(&access, self.folder, Method::Get, permit, &result) == Settled::Refreshing {
             return Outcome::Refreshing;
         }
         match result {
@@ -578,18 +612,21 @@ impl Pass {
         let (Some(id), Some(shown), Ok(desired)) = (self.id.clone(), self.shown.clone(), self.desired.clone()) else {
             return Outcome::KubeFailed;
         };
-        let Some((access, permit)) = self.use_permit() else { return Outcome::KubeFailed };
+        let (access, permit) = match self.use_permit(Method::Put) {
+            Ok(call) => call,
+            Err(outcome) => return outcome,
+        };
         let body = desired.overlay(&shown.fields, &self.secrets);
         let client = self.context.client.clone();
         let result = client.replace(&access.token, &id, &body).await;
-        if self.context.credentials.settle(&access, Method::Put, permit, &result) == Settled::Refreshing {
+        if self.context.credentials.settle(&access, self.folder, Method::Put, permit, &result) == Settled::Refreshing {
             return Outcome::Refreshing;
         }
         match result {
             Ok(_) => {
                 self.wrote = true;
                 if self.facts.was_in_order {
-                    let fields = std::mem::take(&mut self.differing);
+                    let fields = self.drift();
                     self.remember(|memory, _| memory.corrected(&fields));
                 }
                 self.holds(&desired, id);
@@ -602,10 +639,14 @@ impl Pass {
 
     async fn delete(&mut self) -> Outcome {
         let Some(id) = self.id.clone() else { return Outcome::KubeFailed };
-        let Some((access, permit)) = self.use_permit() else { return Outcome::KubeFailed };
+        let (access, permit) = match self.use_permit(Method::Delete) {
+            Ok(call) => call,
+            Err(outcome) => return outcome,
+        };
         let client = self.context.client.clone();
         let result = client.delete(&access.token, &id).await;
-        if self.context.credentials.settle(&access, Method::Delete, permit, &result) == Settled::Refreshing {
+        if self.context.credentials.settle(&access, self.folder, Method::Delete, permit, &result) == Settled::Refreshing
+        {
             return Outcome::Refreshing;
         }
         match result {
@@ -687,7 +728,8 @@ impl Pass {
 
     /// How long until the next try, in seconds, while a refusal is waited out.
     pub(super) fn retry_in(&mut self) -> Option<u64> {
-        let until = self.remember(|memory, _| memory.delay.as_ref().map(|delay| delay.until))?;
+        let own = self.remember(|memory, _| memory.delay.as_ref().map(|delay| delay.until));
+        let until = own.or_else(|| self.context.credentials.next_try(&self.key, self.folder))?;
         Some(until.saturating_duration_since(Instant::now()).as_secs())
     }
 

@@ -5,6 +5,7 @@
 //! - A resource that has asked about a Secret is woken when it appears, changes or goes.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use kube::{Api, Client, ResourceExt};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
 
+use super::compare::digest_of;
 use super::desired::SecretField;
 use super::facts::SecretProblem;
 use crate::crd::ObservedSecret;
@@ -51,6 +53,9 @@ pub enum CredentialSecret {
 
 type Names = HashMap<String, HashMap<String, String>>;
 
+/// A Secret's version, and keyed hashes of the digests of its values.
+type Prints = (String, HashMap<String, u64>);
+
 /// What is known of Secrets.
 pub struct Secrets {
     client: Client,
@@ -63,6 +68,10 @@ pub struct Secrets {
     dependents: Mutex<HashMap<(String, String), HashSet<Waiter>>>,
     reading: Mutex<HashSet<CredentialKey>>,
     unusable: Mutex<HashMap<CredentialKey, (String, Unusable)>>,
+    /// By namespace and Secret.
+    prints: Mutex<HashMap<(String, String), Prints>>,
+    /// The key of those hashes, made anew by each process.
+    print_key: RandomState,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -89,6 +98,8 @@ impl Secrets {
             dependents: Mutex::default(),
             reading: Mutex::default(),
             unusable: Mutex::default(),
+            prints: Mutex::default(),
+            print_key: RandomState::new(),
         })
     }
 
@@ -161,6 +172,7 @@ impl Secrets {
                 let key = credential_key(namespace, name);
                 self.credentials.remove(&key);
                 locked(&self.unusable).remove(&key);
+                locked(&self.prints).remove(&(namespace.clone(), name.clone()));
             }
             !waiters.is_empty()
         });
@@ -255,12 +267,37 @@ impl Secrets {
             }
             let value = read.get(name).and_then(|keys| keys.get(field.key.as_str()));
             match vendor_secret(field, value) {
-                Ok(value) => values.push(value),
+                Ok(value) => {
+                    self.print(namespace, field, observed.iter().find(|observed| observed.name == name), &value);
+                    values.push(value);
+                }
                 Err(unusable) => return Ok(Err(unusable)),
             }
         }
         observed.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Ok((values, observed)))
+    }
+
+    /// Remembers a secret as far as is needed to know its echo again: a keyed hash of its digest.
+    fn print(&self, namespace: &str, field: &SecretField, observed: Option<&ObservedSecret>, value: &SecretString) {
+        let Some(version) = observed.map(|observed| &observed.resource_version) else { return };
+        let print = self.print_key.hash_one(digest_of(value).expose_secret());
+        let mut prints = locked(&self.prints);
+        let (of, keys) = prints.entry((namespace.to_owned(), field.secret.clone())).or_default();
+        if of != version {
+            version.clone_into(of);
+            keys.clear();
+        }
+        keys.insert(field.key.clone(), print);
+    }
+
+    /// Whether an echoed digest is that of this field's secret at this version; `None` where the secret has not been read.
+    #[must_use]
+    pub fn is_print(&self, namespace: &str, field: &SecretField, version: &str, digest: &str) -> Option<bool> {
+        let prints = locked(&self.prints);
+        let (of, keys) = prints.get(&(namespace.to_owned(), field.secret.clone()))?;
+        let print = keys.get(&field.key).filter(|_| of == version)?;
+        Some(*print == self.print_key.hash_one(digest))
     }
 
     /// A read may be newer than the watch.
