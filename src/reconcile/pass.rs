@@ -21,7 +21,7 @@ use super::memory::{self, Memory, Yields};
 use super::report::Cause;
 use super::secrets::{CredentialSecret, credential_key};
 use super::step::Verdict;
-use super::{Context, peers};
+use super::{Context, SecretName, peers};
 use crate::claims::{self, Claimant};
 use crate::conditions::{SYNCED, current, reason};
 use crate::crd::{
@@ -84,7 +84,7 @@ impl Pass {
             uid: cached.uid().unwrap_or_default(),
             generation: 0,
             desired: Err(InvalidSpec { field: "spec", problem: "not read yet" }),
-            key: credential_key("", ""),
+            key: credential_key(&SecretName { namespace: String::new(), name: String::new() }),
             folder: Folder::Shared,
             effective_name: String::new(),
             tenant: None,
@@ -173,8 +173,9 @@ impl Pass {
         server.effective_name().clone_into(&mut self.effective_name);
         self.folder = Folder::parse(server.spec.folder.as_str()).unwrap_or(Folder::Shared);
         self.id = self.status().id.clone();
-        let secret = self.context.credentials_secret(&server).to_owned();
-        self.key = credential_key(&self.namespace, &secret);
+        let named = server.spec.credentials_secret_ref.as_ref().map(|secret| secret.name.as_str());
+        let secret = self.context.credentials_secret(&self.namespace, named);
+        self.key = credential_key(&secret);
         self.yields = self.yields(&secret);
 
         let (credential, cause) = self.credential(&secret);
@@ -200,7 +201,7 @@ impl Pass {
             due,
             flapping,
             credential,
-            tenant: self.tenant_fact(record.as_ref(), &secret),
+            tenant: self.tenant_fact(record.as_ref()),
             claim: self.claim(),
             versions,
             list,
@@ -249,12 +250,17 @@ impl Pass {
         self.server.annotations().get(name).cloned()
     }
 
-    fn yields(&self, credentials: &str) -> Yields {
-        let mut names: Vec<&str> = vec![credentials];
+    fn yields(&self, credentials: &SecretName) -> Yields {
+        let own = |name: &str| SecretName { namespace: self.namespace.clone(), name: name.to_owned() };
+        let mut names = vec![credentials.clone()];
         if let Ok(desired) = &self.desired {
-            names.extend(desired.secrets.iter().map(|secret| secret.secret.as_str()));
+            names.extend(desired.secrets.iter().map(|secret| own(&secret.secret)));
         }
-        let version = |name: &&str| self.context.secrets.version_for(&self.namespace, name, &self.waiter);
+        if credentials.namespace != self.namespace {
+            // One of its own would come before the shared one.
+            names.push(own(&self.context.settings.credentials_secret));
+        }
+        let version = |name: &SecretName| self.context.secrets.version_for(name, &self.waiter);
         let verbs = [ANNOTATION_RECONCILE_REQUESTED_AT, ANNOTATION_FORCE_DELETE, ANNOTATION_ID];
         Yields {
             generation: self.generation,
@@ -263,9 +269,9 @@ impl Pass {
         }
     }
 
-    fn credential(&self, secret: &str) -> (Credential, Option<Cause>) {
+    fn credential(&self, secret: &SecretName) -> (Credential, Option<Cause>) {
         let deleting = self.server.metadata.deletion_timestamp.is_some();
-        match self.context.secrets.credential(&self.namespace, secret, deleting, &self.waiter) {
+        match self.context.secrets.credential(secret, deleting, &self.waiter) {
             CredentialSecret::Pending => (Credential::Pending, None),
             CredentialSecret::Unusable(unusable) => {
                 let cause = Cause { message: unusable.message, ..Cause::default() };
@@ -293,7 +299,7 @@ impl Pass {
         self.tenant.as_ref().map(|tenant| tenant.name.to_string()).unwrap_or_default()
     }
 
-    fn tenant_fact(&self, record: Option<&Record>, secret: &str) -> Tenant {
+    fn tenant_fact(&self, record: Option<&Record>) -> Tenant {
         let status = self.status();
         let bound = status.tenant.as_ref().filter(|_| status.id.is_some());
         let bound = bound.or(record.map(|record| &record.tenant));
@@ -306,7 +312,7 @@ impl Pass {
         }
         // The credential's own version is among those observed, for a token that tells no tenant.
         let version = self.yields.secrets.first().cloned().flatten();
-        let observed = status.observed_secrets.iter().find(|observed| observed.name == secret);
+        let observed = status.observed_secrets.iter().find(|observed| observed.name == self.key.as_str());
         let same = observed.is_some_and(|observed| Some(&observed.resource_version) == version.as_ref());
         let verb = self.annotation(ANNOTATION_RECONCILE_REQUESTED_AT) != status.last_handled_reconcile_at;
         if same || verb { Tenant::Same } else { Tenant::Unsure }
@@ -530,8 +536,8 @@ impl Pass {
         let claimants: Vec<Claimant<&str, jiff::Timestamp>> = peers
             .iter()
             .filter_map(|peer| {
-                let secret = peer.secret.as_deref().unwrap_or(&self.context.settings.credentials_secret);
-                let credential = self.context.credentials.tenant(&credential_key(&peer.namespace, secret));
+                let secret = self.context.credentials_secret(&peer.namespace, peer.secret.as_deref());
+                let credential = self.context.credentials.tenant(&credential_key(&secret));
                 let of = peer.bound.clone().or(credential.as_ref().map(|tenant| tenant.name.to_string()))?;
                 let verified = credential.is_some_and(|credential| credential.verified && *credential.name == *of);
                 let proven = peer.bound.is_some() || (peer.uid == self.uid && self.status().id.is_some());

@@ -20,7 +20,7 @@ use super::Context;
 use super::attempt::Attempt as Record;
 use super::compare::{self, is_unwritable};
 use super::desired::Desired;
-use super::facts::{Answer, Attempt, Class, Credential, Definition, Found, List, Outcome, Sameness, Secrets};
+use super::facts::{Answer, Attempt, Class, Credential, Definition, Found, List, Outcome, Sameness, Secrets, Sight};
 use super::memory::{self, Minted, Unrecorded};
 use super::pass::{self, Pass, broken, class, secret_cause};
 use super::report::{Event, Known, Object, report};
@@ -40,6 +40,8 @@ use crate::telemetry::chain;
 pub const FIELD_MANAGER: &str = "mfa-operator";
 /// How long a step towards the API server may take.
 const KUBE_STEP: Duration = Duration::from_secs(15);
+/// How often the deletion of an object is tried whose resource is gone.
+const STRAY_TRIES: u32 = 20;
 /// How long a call's turn is kept for a resource that does not come for it.
 const PLACE_KEPT: Duration = Duration::from_secs(5);
 
@@ -325,7 +327,7 @@ impl Pass {
         let mut observed = sent.unwrap_or_else(|| self.status().observed_secrets.clone());
         if let Some(tenant) = self.tenant.as_ref().filter(|tenant| !tenant.told && verdict == Verdict::InOrder) {
             // The token tells no tenant, so its own version is what tells whether it may be another one's.
-            let name = self.context.credentials_secret(&self.server).to_owned();
+            let name = self.key.as_str().to_owned();
             if let Some(version) = self.yields.secrets.first().cloned().flatten().filter(|_| tenant.verified) {
                 observed.retain(|secret| secret.name != name);
                 observed.push(ObservedSecret { name, resource_version: version });
@@ -661,6 +663,32 @@ impl Pass {
         }
     }
 
+    /// Nothing in the cluster tells of this object any more, so its deletion is tried again from here, for as long as this
+    /// process lives.
+    fn delete_stray_later(&self) {
+        let Some(id) = self.id.clone() else { return };
+        let State::Ready(access) = self.context.credentials.access(&self.key, &self.waiter) else {
+            tracing::error!(resource = %self.waiter, id, "the object of a resource that is gone cannot be deleted: delete it by hand");
+            return;
+        };
+        let (context, waiter) = (Arc::clone(&self.context), Arc::clone(&self.waiter));
+        tokio::spawn(async move {
+            for failures in 1..=STRAY_TRIES {
+                sleep(context.delay(Class::Server, failures, 0, None)).await;
+                let _permit = Arc::clone(&access.budget).acquire().await;
+                match context.client.delete(&access.token, &id).await {
+                    Ok(_) => {
+                        return tracing::info!(resource = %waiter, id, "the object of a resource that is gone is deleted");
+                    }
+                    Err(failure) => {
+                        tracing::warn!(resource = %waiter, id, error = %chain(&failure), "the object of a resource that is gone stays for now");
+                    }
+                }
+            }
+            tracing::error!(resource = %waiter, id, "the object of a resource that is gone could not be deleted: delete it by hand");
+        });
+    }
+
     fn adopt(&mut self) -> Outcome {
         if let Some(shown) = &self.shown {
             self.id = Some(shown.id.clone());
@@ -683,6 +711,12 @@ impl Pass {
         // An unused permit goes back.
         self.permit = None;
         match verdict {
+            Verdict::Released => {
+                if self.facts.sight == Sight::Gone && self.facts.answer == Answer::Created && !self.facts.retain {
+                    self.delete_stray_later();
+                }
+                Action::await_change()
+            }
             Verdict::Kube => {
                 let failures = self.remember(|memory, _| {
                     memory.kube_failures += 1;
