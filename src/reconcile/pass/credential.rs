@@ -7,6 +7,7 @@ use crate::crd::ANNOTATION_RECONCILE_REQUESTED_AT;
 use crate::reconcile::SecretName;
 use crate::reconcile::attempt::Attempt as Record;
 use crate::reconcile::facts::{Claim, Credential, CredentialProblem, Forbidden, Tenant};
+use crate::reconcile::peers::Peer;
 use crate::reconcile::report::Cause;
 use crate::reconcile::secrets::{CredentialSecret, credential_key};
 use crate::sse::credentials::{self};
@@ -84,22 +85,25 @@ impl Pass {
         forbidden
     }
 
-    /// Whether another resource owns the name, or the id that was found.
+    /// Whether another resource owns the object: the known id, or else the name and the object that stands there.
     pub(super) fn claim(&self) -> Claim {
         let Some(tenant) = &self.tenant else { return Claim::Ours };
-        let id = self.id.as_deref().or(self.shown.as_ref().map(|remote| remote.id.as_str()));
+        let own = self.id.as_deref();
+        let id = own.or(self.shown.as_ref().map(|remote| remote.id.as_str()));
         let peers = self.context.peers.at(self.server.spec.folder, &self.effective_name, id);
-        if peers.iter().all(|peer| peer.uid == self.uid) {
-            return Claim::Ours;
-        }
+        // Whose id is known disputes the id alone: the name may be another's, and its object is its own all the same.
+        let disputes = |peer: &Peer| own.is_none() || peer.id.as_deref() == own || peer.uid == self.uid;
         let claimants: Vec<Claimant<&str, jiff::Timestamp>> = peers
             .iter()
+            .filter(|peer| disputes(peer))
             .filter_map(|peer| {
                 let secret = self.context.credentials_secret(&peer.namespace, peer.secret.as_deref());
                 let credential = self.context.credentials.tenant(&credential_key(&secret));
-                let of = peer.bound.clone().or(credential.as_ref().map(|tenant| tenant.name.to_string()))?;
+                let named = peer.bound.clone().or(peer.attempting.clone());
+                let of = named.or(credential.as_ref().map(|tenant| tenant.name.to_string()))?;
                 let verified = credential.is_some_and(|credential| credential.verified && *credential.name == *of);
-                let proven = peer.bound.is_some() || (peer.uid == self.uid && self.status().id.is_some());
+                let holds = peer.bound.is_some() || (peer.uid == self.uid && self.status().id.is_some());
+                let proven = holds || (peer.attempting.is_some() && verified);
                 (of == *tenant.name).then_some(Claimant {
                     uid: peer.uid.as_str(),
                     created: peer.created,

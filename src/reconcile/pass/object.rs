@@ -77,7 +77,10 @@ impl Pass {
             Look::Listed { complete: true } => List::Complete,
             Look::Listed { complete: false } => List::Incomplete,
             Look::Failed { failure, long } => {
-                self.cause = cause(&failure);
+                // What is wrong with the credential comes before what it is wrong for.
+                if ready {
+                    self.cause = cause(&failure);
+                }
                 let class = class(failure.class);
                 if long { List::FailedLong(class) } else { List::Failed(class) }
             }

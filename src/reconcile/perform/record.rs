@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{FIELD_MANAGER, KUBE_STEP};
 use crate::conditions::reason;
 use crate::crd::{ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer, MfaVendorType, ObservedSecret};
-use crate::reconcile::facts::{Attempt, Class, Found, List, Outcome, Sameness};
+use crate::reconcile::facts::{Attempt, Class, CredentialProblem, Found, List, Outcome, Sameness};
 use crate::reconcile::pass::{self, Pass, secret_cause};
 use crate::reconcile::report::{Event, Known, Object, report};
 use crate::reconcile::step::Verdict;
@@ -186,6 +186,7 @@ impl Pass {
             | Verdict::TenantMismatch
             | Verdict::DriftReported
             | Verdict::Flapping
+            | Verdict::Credential(CredentialProblem::Expired)
             | Verdict::OutcomeUnknown => {
                 let error = self.cause.error.take().filter(|_| verdict == Verdict::OutcomeUnknown);
                 self.cause = crate::reconcile::report::Cause { error, ..crate::reconcile::report::Cause::default() };
