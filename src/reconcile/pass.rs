@@ -13,7 +13,7 @@ use secrecy::SecretString;
 
 use super::attempt::Attempt as Record;
 use super::desired::{Desired, InvalidSpec, desired};
-use super::facts::{Adoption, Answer, Attempt, Class, Facts, Sameness, SecretProblem, Seen, Sight, Stored};
+use super::facts::{Adoption, Answer, Attempt, Class, Facts, Outcome, Sameness, SecretProblem, Seen, Sight, Stored};
 use super::memory::{self, Memory, Yields};
 use super::report::Cause;
 use super::secrets::credential_key;
@@ -131,8 +131,8 @@ impl Pass {
         match unrecorded.answer {
             memory::Answer::Created(id) => {
                 self.id = Some(id);
-                self.facts.id = true;
-                self.facts.answer = Answer::Created;
+                // Known as if the create had just been answered: the list that was looked at may be older.
+                self.facts.learn(Outcome::Created);
                 self.wrote = true;
             }
             memory::Answer::Refused(class, cause) => {

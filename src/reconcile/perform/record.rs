@@ -10,7 +10,6 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{FIELD_MANAGER, KUBE_STEP};
-use crate::conditions::reason;
 use crate::crd::{ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer, MfaVendorType, ObservedSecret};
 use crate::reconcile::facts::{Attempt, Class, CredentialProblem, Found, List, Outcome, Sameness};
 use crate::reconcile::pass::{self, Pass, secret_cause};
@@ -193,7 +192,6 @@ impl Pass {
             }
             _ => {}
         }
-        debug_assert!(verdict != Verdict::NameTaken || self.cause.reason != reason::UNKNOWN);
     }
 
     /// Who owns the name, if that one is in the same namespace.
