@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::crd::DeletionPolicy;
+use crate::reconcile::SecretName;
 use crate::sse::client::DEFAULT_API_URL;
 use crate::sse::token::DEFAULT_AUTH_URL;
 
@@ -79,6 +80,23 @@ pub struct Run {
     #[arg(long, global = true, env = "MFA_OPERATOR_CREDENTIALS_SECRET", default_value = "prisma-access", value_parser = secret_name, value_name = "NAME", help_heading = "Resources")]
     pub credentials_secret: String,
 
+    /// Secret with credentials for the namespaces of --shared-credentials-namespaces, where they have none of their own.
+    /// Whoever may create an `MfaServer` there acts with them.
+    #[arg(long, global = true, env = "MFA_OPERATOR_SHARED_CREDENTIALS", value_parser = secret_of_namespace, requires = "shared_credentials_namespaces", value_name = "NAMESPACE/NAME", help_heading = "Resources")]
+    pub shared_credentials: Option<SecretName>,
+
+    /// Namespaces that the shared credentials serve, separated by commas.
+    #[arg(
+        long,
+        global = true,
+        env = "MFA_OPERATOR_SHARED_CREDENTIALS_NAMESPACES",
+        value_delimiter = ',',
+        requires = "shared_credentials",
+        value_name = "NAMESPACE",
+        help_heading = "Resources"
+    )]
+    pub shared_credentials_namespaces: Vec<String>,
+
     /// How often everything is checked against the tenant: 10s to 24h.
     #[arg(long, global = true, env = "MFA_OPERATOR_RESYNC_INTERVAL", default_value = "10m", value_parser = between::<10, 86_400>, value_name = "DURATION", help_heading = "Resources")]
     pub resync_interval: Duration,
@@ -145,6 +163,11 @@ fn secret_name(text: &str) -> Result<String, String> {
     } else {
         Err("write the name of a Secret: lower-case letters, digits, '-' and '.'".to_owned())
     }
+}
+
+fn secret_of_namespace(text: &str) -> Result<SecretName, String> {
+    let (namespace, name) = text.split_once('/').ok_or("write NAMESPACE/NAME of a Secret")?;
+    Ok(SecretName { namespace: secret_name(namespace)?, name: secret_name(name)? })
 }
 
 #[cfg(test)]

@@ -45,11 +45,30 @@ const MOST_STEPS: u32 = 40;
 /// How long until a pass that went wrong is tried again.
 const AFTER_A_MISTAKE: Duration = Duration::from_mins(1);
 
+/// Which Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub struct SecretName {
+    pub namespace: String,
+    pub name: String,
+}
+
+/// Credentials that serve several namespaces: whoever may create a resource there acts with them.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// `--shared-credentials`
+    pub secret: SecretName,
+    /// `--shared-credentials-namespaces`
+    pub namespaces: Vec<String>,
+}
+
 /// What the operator was told to do.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `--credentials-secret`: the Secret in a resource's namespace, where its spec names none.
     pub credentials_secret: String,
+    /// `--shared-credentials`
+    pub shared_credentials: Option<Shared>,
     /// `--default-deletion-policy`
     pub default_deletion_policy: DeletionPolicy,
     /// `--resync-interval`
@@ -97,11 +116,17 @@ impl Context {
         true
     }
 
-    /// The name of the Secret with this resource's credentials.
+    /// The Secret with the credentials of a resource in this namespace, whose spec names this one or none. The shared one
+    /// serves the namespaces that it is meant for, where they have none of their own.
     #[must_use]
-    pub fn credentials_secret<'a>(&'a self, server: &'a MfaServer) -> &'a str {
-        let named = server.spec.credentials_secret_ref.as_ref().map(|secret| secret.name.as_str());
-        named.unwrap_or(&self.settings.credentials_secret)
+    pub fn credentials_secret(&self, namespace: &str, named: Option<&str>) -> SecretName {
+        let own = SecretName {
+            namespace: namespace.to_owned(),
+            name: named.unwrap_or(&self.settings.credentials_secret).to_owned(),
+        };
+        let Some(shared) = self.settings.shared_credentials.as_ref().filter(|_| named.is_none()) else { return own };
+        let serves = shared.namespaces.iter().any(|served| served == namespace);
+        if serves && self.secrets.version(&own).is_none() { shared.secret.clone() } else { own }
     }
 
     /// The delay after a refusal, with its jitter.
@@ -133,10 +158,12 @@ pub async fn reconcile(server: Arc<MfaServer>, context: Arc<Context>) -> Action 
         let (rule, step) = decide(RULES, &pass.facts);
         if let Step::Done(verdict) = step {
             tracing::debug!(resource = %pass.waiter, rule, verdict = ?verdict, "pass ends");
+            let waiter = Arc::clone(&pass.waiter);
+            let action = pass.end(verdict);
             if verdict == Verdict::Released {
-                context.forget(&pass.waiter, &uid);
+                context.forget(&waiter, &uid);
             }
-            return pass.end(verdict);
+            return action;
         }
         let outcome = timeout(context.step_limit(step), pass.perform(step)).await;
         let outcome = outcome.unwrap_or_else(|_| pass.out_of_time(step));
@@ -153,6 +180,9 @@ fn log(pass: &mut Pass, rule: &str, step: Step, outcome: Outcome) {
     let resource = &pass.waiter;
     match step {
         Step::TakePermit | Step::ReadSecrets | Step::ReadLive => {
+            tracing::debug!(%resource, rule, ?step, ?outcome, "step");
+        }
+        Step::Record(_) if !pass.told => {
             tracing::debug!(%resource, rule, ?step, ?outcome, "step");
         }
         _ => {

@@ -12,7 +12,7 @@ use crate::controller;
 use crate::reconcile::facts;
 use crate::reconcile::peers::Peers;
 use crate::reconcile::secrets::Secrets;
-use crate::reconcile::{Context, Settings};
+use crate::reconcile::{Context, Settings, Shared};
 use crate::sse::credentials::{Credentials, Wakes};
 use crate::sse::lists::Lists;
 use crate::sse::{self, Class, InvalidSettings, Limits, Schedule, TokenEndpoint};
@@ -72,6 +72,9 @@ pub async fn run(args: Run) -> Result<(), Start> {
         wakes,
         settings: Settings {
             credentials_secret: args.credentials_secret,
+            shared_credentials: args
+                .shared_credentials
+                .map(|secret| Shared { secret, namespaces: args.shared_credentials_namespaces }),
             default_deletion_policy: args.default_deletion_policy.into(),
             resync: args.resync_interval,
             request_timeout: args.request_timeout,

@@ -9,17 +9,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use sha1::{Digest, Sha1};
 
-use super::desired::{Desired, VENDOR, at, camel, leaves, plain};
+use super::desired::{Desired, at, camel, leaves, plain};
 use super::facts::Sameness;
-
-/// The vendors' fields that hold a secret, by the API's names.
-pub const SECRET_FIELDS: [&str; 5] =
-    ["okta_token", "duo_secret_key", "ping_token", "ping_use_base64_key", "rsa_accesskey"];
-
-/// What an echoed secret begins with.
-const ECHO: &str = "-AQ==";
-/// SHA-1 in base64.
-const DIGEST_LENGTH: usize = 28;
+use crate::sse::types::{SECRET_FIELDS, VENDOR, echoed_digest};
 
 /// The paths, in the spec's names, of the fields that differ; empty where none does.
 #[must_use]
@@ -54,6 +46,31 @@ pub fn spec_path(path: &str) -> String {
     path.split('.').map(camel).collect::<Vec<_>>().join(".")
 }
 
+/// The digests that the object echoes of the secrets of `desired`, in their order; `None` where it echoes none.
+#[must_use]
+pub fn echoed<'a>(desired: &Desired, shown: &'a Map<String, Value>) -> Vec<Option<&'a str>> {
+    let member = desired.vendor.as_ref().and_then(|vendor| shown.get(VENDOR)?.get(vendor));
+    let digest =
+        |field: &str| member.and_then(|member| member.get(field)).and_then(Value::as_str).and_then(echoed_digest);
+    desired.secrets.iter().map(|secret| digest(&secret.field)).collect()
+}
+
+/// The digest of a secret, in the form in which it is echoed.
+#[must_use]
+pub fn digest_of(secret: &SecretString) -> SecretString {
+    SecretString::from(STANDARD.encode(Sha1::digest(secret.expose_secret().as_bytes())))
+}
+
+/// What several comparisons come to: one that differs is enough, and one that is not known is in doubt.
+#[must_use]
+pub fn all_same(each: impl IntoIterator<Item = Sameness>) -> Sameness {
+    each.into_iter().fold(Sameness::Same, |all, one| match (all, one) {
+        (Sameness::Differs, _) | (_, Sameness::Differs) => Sameness::Differs,
+        (Sameness::Unknown, _) | (_, Sameness::Unknown) => Sameness::Unknown,
+        (Sameness::Same, Sameness::Same) => Sameness::Same,
+    })
+}
+
 /// Whether the object holds these secrets, as far as its echo tells. `secrets` are those of `desired`, in their order.
 #[must_use]
 pub fn echo(desired: &Desired, secrets: &[SecretString], shown: &Map<String, Value>) -> Sameness {
@@ -62,12 +79,7 @@ pub fn echo(desired: &Desired, secrets: &[SecretString], shown: &Map<String, Val
         let echoed = member.and_then(|member| member.get(field)).and_then(Value::as_str);
         echoed.map_or(Sameness::Unknown, |echoed| verify(echoed, secret.expose_secret()))
     };
-    let each = desired.secrets.iter().zip(secrets).map(|(field, secret)| one(&field.field, secret));
-    each.fold(Sameness::Same, |all, one| match (all, one) {
-        (Sameness::Differs, _) | (_, Sameness::Differs) => Sameness::Differs,
-        (Sameness::Unknown, _) | (_, Sameness::Unknown) => Sameness::Unknown,
-        (Sameness::Same, Sameness::Same) => Sameness::Same,
-    })
+    all_same(desired.secrets.iter().zip(secrets).map(|(field, secret)| one(&field.field, secret)))
 }
 
 /// An echo can be the vendor's form of it, which holds a digest; or the plaintext; or a mask, which tells nothing.
@@ -76,16 +88,10 @@ fn verify(echoed: &str, secret: &str) -> Sameness {
         return Sameness::Same;
     }
     match echoed_digest(echoed) {
-        Some(digest) if digest == STANDARD.encode(Sha1::digest(secret.as_bytes())) => Sameness::Same,
+        Some(digest) if digest == digest_of(&SecretString::from(secret)).expose_secret() => Sameness::Same,
         Some(_) => Sameness::Differs,
         None => Sameness::Unknown,
     }
-}
-
-/// The digest in an echo, where it has the form that holds one.
-fn echoed_digest(echoed: &str) -> Option<&str> {
-    let digest = echoed.strip_prefix(ECHO)?.get(..DIGEST_LENGTH)?;
-    (STANDARD.decode(digest).ok()?.len() == 20).then_some(digest)
 }
 
 /// Whether the object holds a secret that the spec does not give: its echo would be written back for the secret.

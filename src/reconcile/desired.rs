@@ -9,11 +9,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::crd::{self, MfaServer, VendorSecret};
-use crate::sse::types::{Body, Folder, Position};
+use crate::sse::types::{Body, Folder, Position, VENDOR};
 use secrecy::{ExposeSecret, SecretString};
-
-/// The object's member that holds the vendor.
-pub const VENDOR: &str = "mfa_vendor_type";
 
 /// What the tenant is to hold.
 #[derive(Clone, Debug)]

@@ -199,6 +199,26 @@ pub enum Permit {
     Queued,
 }
 
+/// The calls that were answered with 403.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub struct Forbidden {
+    pub post: bool,
+    pub put: bool,
+    pub delete: bool,
+}
+
+/// The definition of the resource (the CRD).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Definition {
+    /// Not looked at in this pass.
+    Unread,
+    /// It stays, or cannot be seen.
+    Stays,
+    /// It is being deleted, and every resource with it: nobody asked for the objects to go.
+    Dying,
+}
+
 /// `spec.adoptionPolicy`, or the consent that `…/id` gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
@@ -269,8 +289,14 @@ pub struct Facts {
     pub fields: Sameness,
     /// The secrets that the object echoes, or that are remembered to have been sent, against those of the Secrets.
     pub echo: Sameness,
+    /// The object echoes secrets in a form that can be verified, and they have not been read at their present version.
+    pub verifiable: bool,
     /// The object holds a secret that the spec does not give, so it cannot be written back.
     pub unwritable: bool,
+    /// What the credential may not do in this folder, by the API's word; it is not asked again before its time.
+    pub forbidden: Forbidden,
+    /// The definition of the resource, looked at on deletion.
+    pub definition: Definition,
     /// A call of this pass was refused.
     pub refused: Option<Class>,
     /// What the status says by now, if this pass has written or checked it.
@@ -291,6 +317,8 @@ pub enum Outcome {
     Looked(Stored, Seen),
     /// The Secrets were read. `echo` and `unwritable` are known with them.
     SecretsRead { secrets: Secrets, echo: Sameness, unwritable: bool },
+    /// The definition was looked at.
+    DefinitionSeen(Definition),
     /// A call may be made.
     Granted,
     /// The call's turn has not come.
@@ -355,7 +383,7 @@ pub struct Stored {
 
 /// What this process knows of a resource beside what is stored, before any step of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[allow(missing_docs, clippy::struct_excessive_bools)]
 pub struct Seen {
     pub spec_valid: bool,
     pub due: bool,
@@ -367,6 +395,9 @@ pub struct Seen {
     pub list: List,
     pub found: Found,
     pub fields: Sameness,
+    pub echo: Sameness,
+    pub verifiable: bool,
+    pub forbidden: Forbidden,
 }
 
 impl Facts {
@@ -402,7 +433,10 @@ impl Facts {
             read: Read::Unread,
             fields: Sameness::Unknown,
             echo: Sameness::Unknown,
+            verifiable: false,
             unwritable: false,
+            forbidden: Forbidden::default(),
+            definition: Definition::Unread,
             refused: None,
             recorded: None,
         }
@@ -422,6 +456,9 @@ impl Facts {
             list: seen.list,
             found: seen.found,
             fields: seen.fields,
+            echo: seen.echo,
+            verifiable: seen.verifiable,
+            forbidden: seen.forbidden,
             ..self
         }
     }
@@ -446,6 +483,7 @@ impl Facts {
             self.secrets = Secrets::Unread;
             self.echo = Sameness::Unknown;
             self.unwritable = false;
+            self.definition = Definition::Unread;
             self.read = Read::Unread;
             *self = self.seeing(seen);
         }
@@ -463,6 +501,7 @@ impl Facts {
                 self.echo = echo;
                 self.unwritable = unwritable;
             }
+            Outcome::DefinitionSeen(definition) => self.definition = definition,
             Outcome::Granted => self.permit = Permit::Held,
             Outcome::Queued => self.permit = Permit::Queued,
             Outcome::Claimed => {

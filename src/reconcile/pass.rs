@@ -3,26 +3,22 @@
 //! Here are the comparisons and the clocks that the pure part does not know. Nothing here waits and nothing is written;
 //! looking at the credential, the lists and the Secrets starts tasks of their own, which wake the resource.
 
+mod credential;
+mod object;
+
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use kube::ResourceExt;
 use secrecy::SecretString;
-use tokio::time::Instant;
 
 use super::attempt::Attempt as Record;
-use super::compare::differences;
 use super::desired::{Desired, InvalidSpec, desired};
-use super::facts::{
-    Adoption, Answer, Attempt, Claim, Class, Credential, CredentialProblem, Facts, Found, List, Sameness,
-    SecretProblem, Seen, Sight, Stored, Tenant,
-};
+use super::facts::{Adoption, Answer, Attempt, Class, Facts, Outcome, Sameness, SecretProblem, Seen, Sight, Stored};
 use super::memory::{self, Memory, Yields};
 use super::report::Cause;
-use super::secrets::{CredentialSecret, credential_key};
+use super::secrets::credential_key;
 use super::step::Verdict;
-use super::{Context, peers};
-use crate::claims::{self, Claimant};
+use super::{Context, SecretName, peers};
 use crate::conditions::{SYNCED, current, reason};
 use crate::crd::{
     ANNOTATION_FORCE_DELETE, ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT, AdoptionPolicy, DeletionPolicy,
@@ -30,8 +26,6 @@ use crate::crd::{
 };
 use crate::sse::budget::Permit;
 use crate::sse::credentials::{self, Access, Waiter};
-use crate::sse::inventory::Inventory;
-use crate::sse::lists::Look;
 use crate::sse::types::{Folder, Remote};
 use crate::sse::{self, CredentialKey, Failure};
 
@@ -68,6 +62,8 @@ pub struct Pass {
     /// What is behind the verdict.
     pub(super) cause: Cause,
     pub(super) wrote: bool,
+    /// The last record changed the status.
+    pub(super) told: bool,
     pub(super) yields: Yields,
     pub(super) facts: Facts,
 }
@@ -82,7 +78,7 @@ impl Pass {
             uid: cached.uid().unwrap_or_default(),
             generation: 0,
             desired: Err(InvalidSpec { field: "spec", problem: "not read yet" }),
-            key: credential_key("", ""),
+            key: credential_key(&SecretName { namespace: String::new(), name: String::new() }),
             folder: Folder::Shared,
             effective_name: String::new(),
             tenant: None,
@@ -95,6 +91,7 @@ impl Pass {
             answered: None,
             cause: Cause::default(),
             wrote: false,
+            told: false,
             yields: Yields::default(),
             facts: Facts::from_stored(Stored::default()),
             context,
@@ -134,8 +131,8 @@ impl Pass {
         match unrecorded.answer {
             memory::Answer::Created(id) => {
                 self.id = Some(id);
-                self.facts.id = true;
-                self.facts.answer = Answer::Created;
+                // Known as if the create had just been answered: the list that was looked at may be older.
+                self.facts.learn(Outcome::Created);
                 self.wrote = true;
             }
             memory::Answer::Refused(class, cause) => {
@@ -170,8 +167,9 @@ impl Pass {
         server.effective_name().clone_into(&mut self.effective_name);
         self.folder = Folder::parse(server.spec.folder.as_str()).unwrap_or(Folder::Shared);
         self.id = self.status().id.clone();
-        let secret = self.context.credentials_secret(&server).to_owned();
-        self.key = credential_key(&self.namespace, &secret);
+        let named = server.spec.credentials_secret_ref.as_ref().map(|secret| secret.name.as_str());
+        let secret = self.context.credentials_secret(&self.namespace, named);
+        self.key = credential_key(&secret);
         self.yields = self.yields(&secret);
 
         let (credential, cause) = self.credential(&secret);
@@ -183,20 +181,29 @@ impl Pass {
         let attempt = self.attempt(record.as_ref());
         let (list, found) = self.list(credential, record.as_ref(), attempt);
         let fields = self.compare();
+        let versions = self.versions(record.as_ref(), found);
+        let (echo, verifiable) = self.echo(versions);
+        let forbidden = self.forbidden(credential);
         let yields = self.yields.clone();
-        let differing = self.differing.clone();
+        let mut differing = self.differing.clone();
+        if echo == Sameness::Differs {
+            differing.extend(self.secret_paths());
+        }
         let (due, flapping) = self.remember(|memory, _| (memory.is_due(&yields), memory.is_flapping(&differing)));
         let seen = Seen {
             spec_valid: self.desired.is_ok(),
             due,
             flapping,
             credential,
-            tenant: self.tenant_fact(record.as_ref(), &secret),
+            tenant: self.tenant_fact(record.as_ref()),
             claim: self.claim(),
-            versions: self.versions(record.as_ref(), found),
+            versions,
             list,
             found,
             fields,
+            echo,
+            verifiable,
+            forbidden,
         };
         (self.stored(attempt), seen)
     }
@@ -237,245 +244,23 @@ impl Pass {
         self.server.annotations().get(name).cloned()
     }
 
-    fn yields(&self, credentials: &str) -> Yields {
-        let mut names: Vec<&str> = vec![credentials];
+    fn yields(&self, credentials: &SecretName) -> Yields {
+        let own = |name: &str| SecretName { namespace: self.namespace.clone(), name: name.to_owned() };
+        let mut names = vec![credentials.clone()];
         if let Ok(desired) = &self.desired {
-            names.extend(desired.secrets.iter().map(|secret| secret.secret.as_str()));
+            names.extend(desired.secrets.iter().map(|secret| own(&secret.secret)));
         }
-        let version = |name: &&str| self.context.secrets.version_for(&self.namespace, name, &self.waiter);
+        if credentials.namespace != self.namespace {
+            // One of its own would come before the shared one.
+            names.push(own(&self.context.settings.credentials_secret));
+        }
+        let version = |name: &SecretName| self.context.secrets.version_for(name, &self.waiter);
         let verbs = [ANNOTATION_RECONCILE_REQUESTED_AT, ANNOTATION_FORCE_DELETE, ANNOTATION_ID];
         Yields {
             generation: self.generation,
             secrets: names.iter().map(version).collect(),
             verbs: verbs.into_iter().map(|verb| self.annotation(verb).unwrap_or_default()).collect(),
         }
-    }
-
-    fn credential(&self, secret: &str) -> (Credential, Option<Cause>) {
-        let deleting = self.server.metadata.deletion_timestamp.is_some();
-        match self.context.secrets.credential(&self.namespace, secret, deleting, &self.waiter) {
-            CredentialSecret::Pending => (Credential::Pending, None),
-            CredentialSecret::Unusable(unusable) => {
-                let cause = Cause { message: unusable.message, ..Cause::default() };
-                (Credential::Broken(CredentialProblem::Secret(unusable.problem)), Some(cause))
-            }
-            CredentialSecret::Put => match self.context.credentials.access(&self.key, &self.waiter) {
-                credentials::State::Missing | credentials::State::Pending => (Credential::Pending, None),
-                credentials::State::Expired => (Credential::Broken(CredentialProblem::Expired), None),
-                credentials::State::Rejected(failure) => {
-                    (Credential::Broken(CredentialProblem::Rejected), Some(cause(&failure)))
-                }
-                credentials::State::TokenRejected(failure) => {
-                    (Credential::Broken(CredentialProblem::TokenRejected), Some(cause(&failure)))
-                }
-                credentials::State::TokenUnavailable(failure) => {
-                    (Credential::Broken(CredentialProblem::TokenUnavailable), Some(cause(&failure)))
-                }
-                credentials::State::Ready(_) => (Credential::Ready, None),
-            },
-        }
-    }
-
-    /// The tenant's name as this resource would be bound to it.
-    pub(super) fn tenant_name(&self) -> String {
-        self.tenant.as_ref().map(|tenant| tenant.name.to_string()).unwrap_or_default()
-    }
-
-    fn tenant_fact(&self, record: Option<&Record>, secret: &str) -> Tenant {
-        let status = self.status();
-        let bound = status.tenant.as_ref().filter(|_| status.id.is_some());
-        let bound = bound.or(record.map(|record| &record.tenant));
-        let (Some(bound), Some(tenant)) = (bound, &self.tenant) else { return Tenant::Unbound };
-        if **bound != *tenant.name {
-            return Tenant::Differs;
-        }
-        if tenant.told || status.id.is_none() || self.context.credentials.is_sighted(&self.key) {
-            return Tenant::Same;
-        }
-        // The credential's own version is among those observed, for a token that tells no tenant.
-        let version = self.yields.secrets.first().cloned().flatten();
-        let observed = status.observed_secrets.iter().find(|observed| observed.name == secret);
-        let same = observed.is_some_and(|observed| Some(&observed.resource_version) == version.as_ref());
-        let verb = self.annotation(ANNOTATION_RECONCILE_REQUESTED_AT) != status.last_handled_reconcile_at;
-        if same || verb { Tenant::Same } else { Tenant::Unsure }
-    }
-
-    /// The last attempt. It settles once it cannot land any more: twice the request timeout after this process has first
-    /// seen it, and for its question only a list counts that begins after that.
-    fn attempt(&mut self, record: Option<&Record>) -> Attempt {
-        let Some(record) = record else {
-            self.remember(|memory, _| memory.open = None);
-            return Attempt::None;
-        };
-        let same = self.desired.as_ref().is_ok_and(|desired| record.sends(desired, &self.tenant_name()));
-        let settles_after = self.context.settings.settles_after();
-        let lists = Arc::clone(&self.context.lists);
-        self.remember(|memory, _| {
-            if memory.minted.as_ref().is_some_and(|minted| minted.nonce == record.nonce && !minted.acted) {
-                return if same { Attempt::Recorded } else { Attempt::None };
-            }
-            if memory.open.as_ref().is_none_or(|(nonce, ..)| *nonce != record.nonce) {
-                memory.open = Some((record.nonce.clone(), Instant::now(), false));
-                memory.question = lists.mark();
-            }
-            let Some((_, since, settled)) = &mut memory.open else { return Attempt::Open };
-            if since.elapsed() < settles_after {
-                return Attempt::Open;
-            }
-            if !*settled {
-                *settled = true;
-                memory.question = lists.mark();
-            }
-            Attempt::Settled
-        })
-    }
-
-    /// How long until an open attempt settles.
-    pub(super) fn settles_in(&mut self) -> Option<Duration> {
-        let after = self.context.settings.settles_after();
-        self.remember(|memory, _| {
-            let (_, since, settled) = memory.open.as_ref()?;
-            (!settled).then(|| after.saturating_sub(since.elapsed()))
-        })
-    }
-
-    fn list(&mut self, credential: Credential, record: Option<&Record>, attempt: Attempt) -> (List, Found) {
-        if matches!(credential, Credential::Pending | Credential::Broken(CredentialProblem::Secret(_))) {
-            return (List::Pending, Found::Absent);
-        }
-        let context = Arc::clone(&self.context);
-        let asked = self.annotation(ANNOTATION_RECONCILE_REQUESTED_AT);
-        let handled = self.status().last_handled_reconcile_at.clone();
-        let question = self.remember(|memory, _| {
-            // A verb asks anew, once for each of its values.
-            if asked.is_some() && asked != handled && memory.asked != asked {
-                memory.asked.clone_from(&asked);
-                memory.question = context.lists.mark();
-            }
-            memory.question
-        });
-        let ready = credential == Credential::Ready;
-        let look = context.lists.look(&self.key, self.folder, question, ready, &self.waiter);
-        let list = match look {
-            Look::Pending => List::Pending,
-            Look::Listed { complete: true } => List::Complete,
-            Look::Listed { complete: false } => List::Incomplete,
-            Look::Failed { failure, long } => {
-                self.cause = cause(&failure);
-                let class = class(failure.class);
-                if long { List::FailedLong(class) } else { List::Failed(class) }
-            }
-        };
-        let open = record.filter(|_| matches!(attempt, Attempt::Open | Attempt::Settled));
-        let sight = context.lists.with(&self.key, self.folder, |inventory| self.find(inventory, open));
-        let (found, shown, untold) = sight.unwrap_or_default();
-        self.shown = shown;
-        if found == Found::Ours {
-            context.credentials.sighted(&self.key);
-        }
-        if untold && matches!(list, List::Complete | List::Incomplete) {
-            return self.ask_parents(list, found, ready);
-        }
-        (list, found)
-    }
-
-    /// What the folder's list shows of this resource; and whether it shows it without naming a folder.
-    fn find(&self, inventory: &Inventory<Remote>, open: Option<&Record>) -> (Found, Option<Remote>, bool) {
-        if let Some(remote) = self.id.as_ref().and_then(|id| inventory.by_id(id)) {
-            return (Found::Ours, Some(remote.clone()), false);
-        }
-        let here = |remote: &Remote| remote.folder.as_deref().is_none_or(|folder| folder == self.folder.as_str());
-        if self.id.is_none()
-            && let Some(id) = self.annotation(ANNOTATION_ID)
-        {
-            let named = inventory.by_id(&id).filter(|remote| remote.name == self.effective_name && here(remote));
-            return match named {
-                Some(remote) => (Found::Named, Some(remote.clone()), false),
-                None => (Found::NamedElsewhere, None, false),
-            };
-        }
-        let candidates: Vec<&Remote> =
-            inventory.by_name(&self.effective_name).map(|(_, remote)| remote).filter(|remote| here(remote)).collect();
-        let attempted = open.and_then(|record| candidates.iter().find(|remote| record.sent.matches(&remote.fields)));
-        let (found, remote) = match (attempted, candidates.first()) {
-            (Some(remote), _) => (Found::Attempted, *remote),
-            (None, Some(remote)) => (Found::Other, *remote),
-            (None, None) => return (Found::Absent, None, false),
-        };
-        (found, Some(remote.clone()), remote.folder.is_none())
-    }
-
-    /// An item that names no folder is this folder's only if the lists of the parent folders lack it.
-    fn ask_parents(&mut self, list: List, found: Found, ready: bool) -> (List, Found) {
-        let Some(id) = self.shown.as_ref().map(|remote| remote.id.clone()) else { return (list, found) };
-        let lists = Arc::clone(&self.context.lists);
-        for parent in self.folder.parents() {
-            let look = lists.look(&self.key, *parent, sse::inventory::Mark::default(), ready, &self.waiter);
-            let inherited = lists.with(&self.key, *parent, |inventory| inventory.by_id(&id).is_some());
-            if inherited == Some(true) {
-                self.shown = None;
-                return (list, Found::Absent);
-            }
-            match look {
-                Look::Pending => return (List::Pending, found),
-                Look::Listed { complete: true } => {}
-                Look::Failed { .. } | Look::Listed { complete: false } => return (list, Found::Untold),
-            }
-        }
-        (list, found)
-    }
-
-    /// The object's readable fields against the spec's.
-    pub(super) fn compare(&mut self) -> Sameness {
-        let (Some(shown), Ok(desired)) = (&self.shown, &self.desired) else {
-            self.differing.clear();
-            return Sameness::Unknown;
-        };
-        self.differing = differences(desired, &shown.fields);
-        if self.differing.is_empty() { Sameness::Same } else { Sameness::Differs }
-    }
-
-    /// The Secrets' versions against those whose bytes were last sent.
-    fn versions(&self, record: Option<&Record>, found: Found) -> Sameness {
-        let Ok(desired) = &self.desired else { return Sameness::Unknown };
-        let sent = match record {
-            Some(record) if found == Found::Attempted => record.observed_secrets(),
-            _ if self.status().id.is_some() => self.status().observed_secrets.clone(),
-            _ => return Sameness::Unknown,
-        };
-        let same = desired.secrets.iter().zip(self.yields.secrets.iter().skip(1)).all(|(field, now)| {
-            let sent = sent.iter().find(|observed| observed.name == field.secret);
-            sent.is_some_and(|sent| Some(&sent.resource_version) == now.as_ref())
-        });
-        if same { Sameness::Same } else { Sameness::Differs }
-    }
-
-    /// Whether another resource owns the name, or the id that was found.
-    fn claim(&self) -> Claim {
-        let Some(tenant) = &self.tenant else { return Claim::Ours };
-        let id = self.id.as_deref().or(self.shown.as_ref().map(|remote| remote.id.as_str()));
-        let peers = self.context.peers.at(self.server.spec.folder, &self.effective_name, id);
-        if peers.iter().all(|peer| peer.uid == self.uid) {
-            return Claim::Ours;
-        }
-        let claimants: Vec<Claimant<&str, jiff::Timestamp>> = peers
-            .iter()
-            .filter_map(|peer| {
-                let secret = peer.secret.as_deref().unwrap_or(&self.context.settings.credentials_secret);
-                let credential = self.context.credentials.tenant(&credential_key(&peer.namespace, secret));
-                let of = peer.bound.clone().or(credential.as_ref().map(|tenant| tenant.name.to_string()))?;
-                let verified = credential.is_some_and(|credential| credential.verified && *credential.name == *of);
-                let proven = peer.bound.is_some() || (peer.uid == self.uid && self.status().id.is_some());
-                (of == *tenant.name).then_some(Claimant {
-                    uid: peer.uid.as_str(),
-                    created: peer.created,
-                    proven,
-                    verified,
-                })
-            })
-            .collect();
-        // Where nobody is verified yet, nobody acts on the name before a call has been answered; the list is that call.
-        if claims::owner(&claimants).is_none_or(|owner| *owner == self.uid) { Claim::Ours } else { Claim::Taken }
     }
 
     /// The class's delay has to be waited out before the next call for this resource.
@@ -485,6 +270,10 @@ impl Pass {
         let yields = self.yields.clone();
         let context = Arc::clone(&self.context);
         self.cause = cause(failure);
+        // What a credential may not do concerns all that use it: they wait for one of them, whose success wakes them.
+        if matches!(class, Class::Credential | Class::Forbidden) {
+            return;
+        }
         self.remember(|memory, _| {
             let (failures, same) = memory.count(class, named, &yields);
             let decoded_500 = failure.http_status == Some(500) && failure.acted == sse::Acted::No;

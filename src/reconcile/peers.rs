@@ -25,8 +25,10 @@ pub struct Peer {
     pub created: Timestamp,
     /// The credentials Secret that it names, if it names one.
     pub secret: Option<String>,
-    /// The tenant that it is bound to: by an id, or by an open attempt.
+    /// The tenant that it is bound to by an id: the operator's own word, in the status.
     pub bound: Option<String>,
+    /// The tenant of its open attempt: an annotation, which users can write too.
+    pub attempting: Option<String>,
     /// The id that it holds.
     pub id: Option<String>,
     place: (Folder, String),
@@ -153,7 +155,8 @@ fn peer(server: &MfaServer) -> Option<Peer> {
         uid: server.uid()?,
         created: server.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         secret: server.spec.credentials_secret_ref.as_ref().map(|secret| secret.name.clone()),
-        bound: open.map(|attempt| attempt.tenant).or(tenant),
+        bound: tenant,
+        attempting: open.map(|attempt| attempt.tenant),
         id,
         place: (server.spec.folder, server.effective_name().to_owned()),
         namespace,

@@ -5,6 +5,7 @@
 //! - A resource that has asked about a Secret is woken when it appears, changes or goes.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use kube::{Api, Client, ResourceExt};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
 
+use super::SecretName;
+use super::compare::digest_of;
 use super::desired::SecretField;
 use super::facts::SecretProblem;
 use crate::crd::ObservedSecret;
@@ -51,6 +54,9 @@ pub enum CredentialSecret {
 
 type Names = HashMap<String, HashMap<String, String>>;
 
+/// A Secret's version, and keyed hashes of the digests of its values.
+type Prints = (String, HashMap<String, u64>);
+
 /// What is known of Secrets.
 pub struct Secrets {
     client: Client,
@@ -60,9 +66,12 @@ pub struct Secrets {
     versions: Mutex<Names>,
     /// The versions that the initial list of a watch has shown so far.
     relisted: Mutex<Names>,
-    dependents: Mutex<HashMap<(String, String), HashSet<Waiter>>>,
+    dependents: Mutex<HashMap<SecretName, HashSet<Waiter>>>,
     reading: Mutex<HashSet<CredentialKey>>,
     unusable: Mutex<HashMap<CredentialKey, (String, Unusable)>>,
+    prints: Mutex<HashMap<SecretName, Prints>>,
+    /// The key of those hashes, made anew by each process.
+    print_key: RandomState,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -71,8 +80,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The key that the API layer knows the credential of this Secret by.
 #[must_use]
-pub fn credential_key(namespace: &str, name: &str) -> CredentialKey {
-    CredentialKey::new(format!("{namespace}/{name}"))
+pub fn credential_key(secret: &SecretName) -> CredentialKey {
+    CredentialKey::new(format!("{}/{}", secret.namespace, secret.name))
 }
 
 impl Secrets {
@@ -89,6 +98,8 @@ impl Secrets {
             dependents: Mutex::default(),
             reading: Mutex::default(),
             unusable: Mutex::default(),
+            prints: Mutex::default(),
+            print_key: RandomState::new(),
         })
     }
 
@@ -97,70 +108,77 @@ impl Secrets {
         match event {
             Event::Init => locked(&self.relisted).clear(),
             Event::InitApply(secret) => {
-                if let Some((namespace, name, version)) = identity(&secret) {
+                if let Some((SecretName { namespace, name }, version)) = identity(&secret) {
                     locked(&self.relisted).entry(namespace).or_default().insert(name, version);
                 }
             }
             Event::InitDone => {
                 let new = std::mem::take(&mut *locked(&self.relisted));
                 let old = std::mem::replace(&mut *locked(&self.versions), new);
-                let concerned: Vec<(String, String)> = locked(&self.dependents).keys().cloned().collect();
-                for (namespace, name) in concerned {
-                    let before = old.get(&namespace).and_then(|names| names.get(&name));
-                    if before != self.version(&namespace, &name).as_ref() {
-                        self.wake(&namespace, &name);
+                let concerned: Vec<SecretName> = locked(&self.dependents).keys().cloned().collect();
+                for secret in concerned {
+                    let before = old.get(&secret.namespace).and_then(|names| names.get(&secret.name));
+                    if before != self.version(&secret).as_ref() {
+                        self.wake(&secret);
                     }
                 }
             }
             Event::Apply(secret) => {
-                let Some((namespace, name, version)) = identity(&secret) else { return };
+                let Some((secret, version)) = identity(&secret) else { return };
                 let mut versions = locked(&self.versions);
-                let before = versions.entry(namespace.clone()).or_default().insert(name.clone(), version.clone());
+                let names = versions.entry(secret.namespace.clone()).or_default();
+                let before = names.insert(secret.name.clone(), version.clone());
                 drop(versions);
                 if before.as_ref() != Some(&version) {
-                    self.wake(&namespace, &name);
+                    self.wake(&secret);
                 }
             }
             Event::Delete(secret) => {
-                let Some((namespace, name, _)) = identity(&secret) else { return };
-                if let Some(names) = locked(&self.versions).get_mut(&namespace) {
-                    names.remove(&name);
-                }
-                self.wake(&namespace, &name);
+                let Some((secret, _)) = identity(&secret) else { return };
+                self.gone(&secret);
+                self.wake(&secret);
             }
         }
     }
 
-    fn wake(&self, namespace: &str, name: &str) {
-        let dependents = locked(&self.dependents);
-        if let Some(waiters) = dependents.get(&(namespace.to_owned(), name.to_owned())) {
+    fn wake(&self, secret: &SecretName) {
+        if let Some(waiters) = locked(&self.dependents).get(secret) {
             self.wakes.wake(waiters.iter().cloned());
         }
     }
 
+    fn gone(&self, secret: &SecretName) {
+        if let Some(names) = locked(&self.versions).get_mut(&secret.namespace) {
+            names.remove(&secret.name);
+        }
+    }
+
     /// The Secret's version, if it is there; `waiter` is woken when that changes.
-    pub fn version_for(&self, namespace: &str, name: &str, waiter: &Waiter) -> Option<String> {
+    pub fn version_for(&self, secret: &SecretName, waiter: &Waiter) -> Option<String> {
         let mut dependents = locked(&self.dependents);
-        let waiters = dependents.entry((namespace.to_owned(), name.to_owned())).or_default();
+        let waiters = dependents.entry(secret.clone()).or_default();
         if !waiters.contains(waiter) {
             waiters.insert(Arc::clone(waiter));
         }
         drop(dependents);
-        self.version(namespace, name)
+        self.version(secret)
     }
 
-    fn version(&self, namespace: &str, name: &str) -> Option<String> {
-        locked(&self.versions).get(namespace)?.get(name).cloned()
+    /// The Secret's version, if it is there.
+    #[must_use]
+    pub fn version(&self, secret: &SecretName) -> Option<String> {
+        locked(&self.versions).get(&secret.namespace)?.get(&secret.name).cloned()
     }
 
     /// Forgets one that does not wait any more.
     pub fn forget(&self, waiter: &Waiter) {
-        locked(&self.dependents).retain(|(namespace, name), waiters| {
+        locked(&self.dependents).retain(|secret, waiters| {
             waiters.remove(waiter);
             if waiters.is_empty() {
-                let key = credential_key(namespace, name);
+                let key = credential_key(secret);
                 self.credentials.remove(&key);
                 locked(&self.unusable).remove(&key);
+                locked(&self.prints).remove(secret);
             }
             !waiters.is_empty()
         });
@@ -168,13 +186,14 @@ impl Secrets {
 
     /// Whether the credential of this Secret can be used; reads it where it is not known at its present version.
     /// `keep`: what was known of it before it went is good enough, as it is for a deletion.
-    pub fn credential(self: &Arc<Self>, namespace: &str, name: &str, keep: bool, waiter: &Waiter) -> CredentialSecret {
-        let key = credential_key(namespace, name);
+    pub fn credential(self: &Arc<Self>, secret: &SecretName, keep: bool, waiter: &Waiter) -> CredentialSecret {
+        let key = credential_key(secret);
         let known = self.credentials.version(&key);
-        let Some(version) = self.version_for(namespace, name, waiter) else {
+        let Some(version) = self.version_for(secret, waiter) else {
             if keep && known.is_some() {
                 return CredentialSecret::Put;
             }
+            let SecretName { namespace, name } = secret;
             let message =
                 format!("Secret {name:?} with the credentials does not exist in namespace {namespace:?}; create it.");
             return CredentialSecret::Unusable(Unusable { problem: SecretProblem::NotFound, message });
@@ -188,17 +207,17 @@ impl Secrets {
             return CredentialSecret::Unusable(unusable.clone());
         }
         if locked(&self.reading).insert(key.clone()) {
-            tokio::spawn(Arc::clone(self).read_credential(key, namespace.to_owned(), name.to_owned()));
+            tokio::spawn(Arc::clone(self).read_credential(key, secret.clone()));
         }
         CredentialSecret::Pending
     }
 
-    async fn read_credential(self: Arc<Self>, key: CredentialKey, namespace: String, name: String) {
-        match self.get(&namespace, &name).await {
+    async fn read_credential(self: Arc<Self>, key: CredentialKey, name: SecretName) {
+        match self.get(&name).await {
             Ok(Some(secret)) => {
                 let version = secret.resource_version().unwrap_or_default();
-                self.seen(&namespace, &name, &version);
-                match source(&name, secret.data.unwrap_or_default()) {
+                self.seen(&name, &version);
+                match source(&name.name, secret.data.unwrap_or_default()) {
                     Ok(source) => {
                         locked(&self.unusable).remove(&key);
                         if self.credentials.put(&key, &version, source) {
@@ -213,18 +232,14 @@ impl Secrets {
                 }
             }
             // The watch will say so too.
-            Ok(None) => {
-                if let Some(names) = locked(&self.versions).get_mut(&namespace) {
-                    names.remove(&name);
-                }
-            }
+            Ok(None) => self.gone(&name),
             Err(error) => {
                 tracing::warn!(credential = %key, error = %chain(&error), "reading the Secret failed");
                 tokio::time::sleep(READ_AGAIN).await;
             }
         }
         locked(&self.reading).remove(&key);
-        self.wake(&namespace, &name);
+        self.wake(&name);
     }
 
     /// The vendor's secrets, and the versions of the Secrets that hold them.
@@ -241,21 +256,26 @@ impl Secrets {
         let mut values = Vec::with_capacity(fields.len());
         for field in fields {
             let name = field.secret.as_str();
+            let of = SecretName { namespace: namespace.to_owned(), name: name.to_owned() };
             if !read.contains_key(name) {
-                let Some(secret) = self.get(namespace, name).await? else {
+                let Some(secret) = self.get(&of).await? else {
                     let field = field.spec_name();
                     let message =
                         format!("Secret {name:?} of {field} does not exist in namespace {namespace:?}; create it.");
                     return Ok(Err(Unusable { problem: SecretProblem::NotFound, message }));
                 };
                 let version = secret.resource_version().unwrap_or_default();
-                self.seen(namespace, name, &version);
+                self.seen(&of, &version);
                 observed.push(ObservedSecret { name: name.to_owned(), resource_version: version });
                 read.insert(name, wanted(fields, name, secret.data.unwrap_or_default()));
             }
             let value = read.get(name).and_then(|keys| keys.get(field.key.as_str()));
             match vendor_secret(field, value) {
-                Ok(value) => values.push(value),
+                Ok(value) => {
+                    let observed = observed.iter().find(|observed| observed.name == name);
+                    self.print(of, field, observed, &value);
+                    values.push(value);
+                }
                 Err(unusable) => return Ok(Err(unusable)),
             }
         }
@@ -263,18 +283,42 @@ impl Secrets {
         Ok(Ok((values, observed)))
     }
 
+    /// Remembers a secret as far as is needed to know its echo again: a keyed hash of its digest.
+    fn print(&self, secret: SecretName, field: &SecretField, observed: Option<&ObservedSecret>, value: &SecretString) {
+        let Some(version) = observed.map(|observed| &observed.resource_version) else { return };
+        let print = self.print_key.hash_one(digest_of(value).expose_secret());
+        let mut prints = locked(&self.prints);
+        let (of, keys) = prints.entry(secret).or_default();
+        if of != version {
+            version.clone_into(of);
+            keys.clear();
+        }
+        keys.insert(field.key.clone(), print);
+    }
+
+    /// Whether an echoed digest is that of this field's secret at this version; `None` where the secret has not been read.
+    #[must_use]
+    pub fn is_print(&self, namespace: &str, field: &SecretField, version: &str, digest: &str) -> Option<bool> {
+        let prints = locked(&self.prints);
+        let secret = SecretName { namespace: namespace.to_owned(), name: field.secret.clone() };
+        let (of, keys) = prints.get(&secret)?;
+        let print = keys.get(&field.key).filter(|_| of == version)?;
+        Some(*print == self.print_key.hash_one(digest))
+    }
+
     /// A read may be newer than the watch.
-    fn seen(&self, namespace: &str, name: &str, version: &str) {
+    fn seen(&self, secret: &SecretName, version: &str) {
         let mut versions = locked(&self.versions);
-        let known = versions.entry(namespace.to_owned()).or_default().entry(name.to_owned()).or_default();
+        let names = versions.entry(secret.namespace.clone()).or_default();
+        let known = names.entry(secret.name.clone()).or_default();
         if is_newer(version, known) {
             version.clone_into(known);
         }
     }
 
-    async fn get(&self, namespace: &str, name: &str) -> Result<Option<Secret>, ReadSecret> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let read = timeout(READ_WITHIN, api.get_opt(name)).await.map_err(|_| ReadSecret::TooSlow)?;
+    async fn get(&self, secret: &SecretName) -> Result<Option<Secret>, ReadSecret> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &secret.namespace);
+        let read = timeout(READ_WITHIN, api.get_opt(&secret.name)).await.map_err(|_| ReadSecret::TooSlow)?;
         read.map_err(ReadSecret::Refused)
     }
 }
@@ -381,6 +425,7 @@ fn source(name: &str, mut data: std::collections::BTreeMap<String, ByteString>) 
     Ok(Source::ServiceAccount { client_id, client_secret, tsg_id: tsg_id.to_owned() })
 }
 
-fn identity(secret: &PartialObjectMeta<Secret>) -> Option<(String, String, String)> {
-    Some((secret.namespace()?, secret.metadata.name.clone()?, secret.resource_version()?))
+fn identity(secret: &PartialObjectMeta<Secret>) -> Option<(SecretName, String)> {
+    let name = SecretName { namespace: secret.namespace()?, name: secret.metadata.name.clone()? };
+    Some((name, secret.resource_version()?))
 }

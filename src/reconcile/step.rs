@@ -4,8 +4,8 @@
 //! rule that are missing. `tests/golden/steps.txt` shows what the rules make of every situation.
 
 use super::facts::{
-    Adoption, Answer, Attempt, Claim, Class, Credential, CredentialProblem, Facts, Found, List, Permit, Read, Sameness,
-    SecretProblem, Secrets, Sight, Tenant,
+    Adoption, Answer, Attempt, Claim, Class, Credential, CredentialProblem, Definition, Facts, Found, List, Permit,
+    Read, Sameness, SecretProblem, Secrets, Sight, Tenant,
 };
 
 /// One side effect, or the end of the pass.
@@ -15,6 +15,8 @@ pub enum Step {
     ReadLive,
     /// Read the Secrets that the vendor's fields refer to.
     ReadSecrets,
+    /// Look whether the definition of the resource is being deleted.
+    ReadDefinition,
     /// Ask for the right to one call.
     TakePermit,
     /// Store finalizer and attempt, in one patch that carries the resourceVersion.
@@ -125,8 +127,17 @@ fn stop(f: &Facts, verdict: Verdict) -> Step {
     if verdict.is_recorded() && f.recorded != Some(verdict) { Step::Record(verdict) } else { Step::Done(verdict) }
 }
 
-/// A call towards the tenant, once it may be made.
+/// A call towards the tenant, once it may be made. What was forbidden is not asked for again before its time.
 fn call(f: &Facts, step: Step) -> Step {
+    let forbidden = match step {
+        Step::Claim | Step::Create => f.forbidden.post,
+        Step::Replace => f.forbidden.put,
+        Step::Delete => f.forbidden.delete,
+        _ => false,
+    };
+    if forbidden {
+        return stop(f, Verdict::Refused(Class::Forbidden));
+    }
     match f.permit {
         Permit::Held => step,
         Permit::None => Step::TakePermit,
@@ -192,8 +203,15 @@ pub const RULES: &[Rule] = &[
         decide: |f| (f.deleting && f.force_delete).then_some(Step::DropFinalizer),
     },
     Rule {
+        name: "is the definition itself being deleted?",
+        decide: |f| {
+            let asked = f.deleting && !f.retain && (f.id || f.attempt == Attempt::Open);
+            (asked && f.definition == Definition::Unread).then_some(Step::ReadDefinition)
+        },
+    },
+    Rule {
         name: "Retain: drop the finalizer, leave the object",
-        decide: |f| (f.deleting && f.retain).then_some(Step::DropFinalizer),
+        decide: |f| (f.deleting && (f.retain || f.definition == Definition::Dying)).then_some(Step::DropFinalizer),
     },
     Rule {
         name: "the credential may be for another tenant: an absence proves nothing",
@@ -303,6 +321,13 @@ pub const RULES: &[Rule] = &[
         decide: |f| {
             let gone = f.id && f.read == Read::Absent && f.was_in_order && f.report_drift;
             gone.then(|| stop(f, Verdict::DriftReported))
+        },
+    },
+    Rule {
+        name: "an echo that can be verified: read the secrets",
+        decide: |f| {
+            let asked = f.bound() && f.verifiable && !differs(f) && f.versions == Sameness::Same;
+            (asked && f.secrets == Secrets::Unread).then_some(Step::ReadSecrets)
         },
     },
     Rule {

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::budget::{Budget, Limits, Permit};
 use super::error::{Class, Failure, Method};
 use super::token::{Claims, Fetched, Token, TokenEndpoint};
+use super::types::Folder;
 use super::{CredentialKey, Schedule};
 use crate::telemetry::chain;
 
@@ -146,6 +147,8 @@ struct Entry {
     token: Option<Held>,
     fetch: Fetch,
     rejected: Option<Rejection>,
+    /// What was answered with 403, by folder and method.
+    forbidden: HashMap<(Folder, Method), Rejection>,
     /// Refusals of the token running; only a call that wrote, or a new version, ends the run.
     rejections: u32,
     /// Throttled answers running.
@@ -181,6 +184,8 @@ struct Rejection {
     failure: Failure,
     until: Instant,
     probing: bool,
+    /// How often it came running.
+    times: u32,
 }
 
 /// Every credential that is in use.
@@ -250,6 +255,7 @@ impl Credentials {
             token,
             fetch: Fetch::default(),
             rejected: None,
+            forbidden: HashMap::new(),
             rejections: 0,
             throttled: 0,
             serial: 0,
@@ -409,10 +415,45 @@ impl Credentials {
         }
     }
 
+    /// When what the API has refused this credential, in this folder or altogether, is due to be asked for again.
+    #[must_use]
+    pub fn next_try(&self, key: &CredentialKey, folder: Folder) -> Option<Instant> {
+        let entries = self.entries();
+        let entry = entries.get(key)?;
+        let forbidden =
+            entry.forbidden.iter().filter(|((of, _), _)| *of == folder).map(|(_, rejection)| rejection.until);
+        entry.rejected.as_ref().map(|rejection| rejection.until).into_iter().chain(forbidden).max()
+    }
+
+    /// What this credential may not do in this folder, by the API's last word, while it is not time to ask again.
+    #[must_use]
+    pub fn forbidden(&self, key: &CredentialKey, folder: Folder, method: Method) -> Option<Failure> {
+        let entries = self.entries();
+        let rejection = entries.get(key)?.forbidden.get(&(folder, method))?;
+        (rejection.probing || rejection.until > Instant::now()).then(|| rejection.failure.clone())
+    }
+
+    /// Takes the one call that may find out whether what was forbidden is allowed by now. `Err`: another one has it, or it
+    /// is not time yet.
+    ///
+    /// # Errors
+    /// The API's last word.
+    pub fn try_forbidden(&self, access: &Access, folder: Folder, method: Method) -> Result<(), Failure> {
+        let mut entries = self.entries();
+        let entry = entries.get_mut(&access.key).filter(|entry| entry.epoch == access.epoch);
+        let Some(rejection) = entry.and_then(|entry| entry.forbidden.get_mut(&(folder, method))) else { return Ok(()) };
+        if rejection.probing || rejection.until > Instant::now() {
+            return Err(rejection.failure.clone());
+        }
+        rejection.probing = true;
+        Ok(())
+    }
+
     /// Draws the consequences of a call for all users of its credential.
     pub fn settle<T>(
         self: &Arc<Self>,
         access: &Access,
+        folder: Folder,
         method: Method,
         permit: Permit,
         result: &Result<T, Failure>,
@@ -433,7 +474,8 @@ impl Credentials {
                 if method != Method::Get {
                     entry.rejections = 0;
                 }
-                let was_rejected = entry.rejected.take().is_some();
+                let was_forbidden = entry.forbidden.remove(&(folder, method)).is_some();
+                let was_rejected = entry.rejected.take().is_some() || was_forbidden;
                 if !entry.tenant.verified {
                     entry.tenant.verified = true;
                     entry.budget = self.shared_budget(&entry.tenant.name, &entry.budget);
@@ -449,6 +491,11 @@ impl Credentials {
                     let pause = self.schedule.delay(Class::Throttled, entry.throttled, failure.retry_after);
                     entry.budget.pause_until(now + pause);
                 }
+                if failure.class == Class::Forbidden {
+                    self.forbid(entry, access, (folder, method), failure);
+                } else if let Some(rejection) = entry.forbidden.get_mut(&(folder, method)) {
+                    rejection.probing = false;
+                }
                 if failure.class == Class::Credential {
                     return self.reject(entry, access, failure, now);
                 }
@@ -462,6 +509,24 @@ impl Credentials {
                 Settled::Stands
             }
         }
+    }
+
+    /// A 403 concerns one folder and method: nobody asks again before its time, and then one does.
+    fn forbid(self: &Arc<Self>, entry: &mut Entry, access: &Access, what: (Folder, Method), failure: &Failure) {
+        let known = entry.forbidden.get(&what);
+        if known.is_some_and(|known| !known.probing) {
+            return;
+        }
+        let times = known.map_or(1, |known| known.times + 1);
+        let delay = self.schedule.delay(Class::Forbidden, times, failure.retry_after);
+        let until = Instant::now() + delay;
+        entry.forbidden.insert(what, Rejection { failure: failure.clone(), until, probing: false, times });
+        self.wakes.wake(entry.waiters.iter().cloned());
+        let (again, key, epoch) = (Arc::clone(self), access.key.clone(), access.epoch);
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            again.wake_all(&key, epoch);
+        });
     }
 
     fn reject(&self, entry: &mut Entry, access: &Access, failure: &Failure, now: Instant) -> Settled {
@@ -481,7 +546,8 @@ impl Credentials {
         if entry.rejected.is_none() || probing {
             entry.rejections += 1;
             let delay = self.schedule.delay(Class::Credential, entry.rejections, None);
-            entry.rejected = Some(Rejection { failure: failure.clone(), until: now + delay, probing: false });
+            let times = entry.rejections;
+            entry.rejected = Some(Rejection { failure: failure.clone(), until: now + delay, probing: false, times });
             self.wakes.wake(entry.waiters.iter().cloned());
         }
         Settled::Stands

@@ -247,6 +247,7 @@ impl Lists {
             Ok(Some((items, complete))) => {
                 let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let count = items.len();
+                let items = items.into_iter().map(|(id, remote)| (id, remote.to_be_kept())).collect();
                 tracing::info!(credential = %key, folder = folder.as_str(), items = count, complete, duration_ms = millis, "listed");
                 entry.inventory.take_list(begun, items, complete);
                 entry.incomplete = if complete { 0 } else { entry.incomplete + 1 };
@@ -282,9 +283,13 @@ impl Lists {
         let probe = self.credentials.next_probe(key);
         if let Some(entry) = self.entries().get_mut(&(key.clone(), folder)) {
             let now = Instant::now();
+            // Whoever waits for the list learns from the credential what is wrong, once.
+            if !entry.no_token {
+                self.wakes.wake(entry.waiters.iter().cloned());
+            }
             entry.no_token = true;
             entry.begun.get_or_insert(now);
-            entry.due = probe.map_or(now + BETWEEN_DEMANDS, |probe| probe.max(now + BETWEEN_DEMANDS));
+            entry.due = probe.map_or(now + self.resync, |probe| probe.max(now + BETWEEN_DEMANDS));
         }
     }
 
@@ -303,7 +308,7 @@ impl Lists {
             };
             let permit = Arc::clone(&access.budget).acquire().await;
             let result = self.client.list(&access.token, folder, offset, limit).await;
-            if self.credentials.settle(&access, Method::Get, permit, &result) == Settled::Refreshing {
+            if self.credentials.settle(&access, folder, Method::Get, permit, &result) == Settled::Refreshing {
                 return Ok(None);
             }
             next = assembly.push(result?);

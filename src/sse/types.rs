@@ -103,6 +103,43 @@ impl fmt::Debug for Remote {
     }
 }
 
+/// The object's member that holds the vendor.
+pub const VENDOR: &str = "mfa_vendor_type";
+
+/// The vendors' fields that hold a secret.
+pub const SECRET_FIELDS: [&str; 5] =
+    ["okta_token", "duo_secret_key", "ping_token", "ping_use_base64_key", "rsa_accesskey"];
+
+/// What the vendor's form of an echoed secret begins with; a SHA-1 in base64 follows, and then a ciphertext.
+const ECHO: &str = "-AQ==";
+/// SHA-1 in base64.
+const DIGEST_LENGTH: usize = 28;
+/// What stands for an echo that tells nothing.
+const MASK: &str = "********";
+
+/// The digest in an echoed secret, in base64, where it has the form that holds one.
+#[must_use]
+pub fn echoed_digest(echoed: &str) -> Option<&str> {
+    let digest = echoed.strip_prefix(ECHO)?.get(..DIGEST_LENGTH)?;
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+    let (text, end) = digest.split_at(DIGEST_LENGTH - 1);
+    (text.bytes().all(is_base64) && end == "=").then_some(digest)
+}
+
+impl Remote {
+    /// The object with no more of its secrets than tells whether they are those that are wanted: what is kept for long.
+    #[must_use]
+    pub fn to_be_kept(mut self) -> Self {
+        let members = self.fields.get_mut(VENDOR).and_then(Value::as_object_mut).into_iter().flatten();
+        let fields = members.filter_map(|(_, member)| member.as_object_mut()).flatten();
+        for (_, value) in fields.filter(|(field, value)| SECRET_FIELDS.contains(&field.as_str()) && !value.is_null()) {
+            let digest = value.as_str().and_then(echoed_digest).map(|digest| format!("{ECHO}{digest}"));
+            *value = Value::String(digest.unwrap_or_else(|| MASK.to_owned()));
+        }
+        self
+    }
+}
+
 /// The JSON text of an object to be sent; it holds the vendor's secrets in the clear.
 #[derive(Clone)]
 pub struct Body(SecretString);

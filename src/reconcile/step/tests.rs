@@ -47,7 +47,7 @@ fn open() -> Facts {
 }
 
 fn deleting(facts: Facts) -> Facts {
-    Facts { deleting: true, ..facts }
+    Facts { deleting: true, definition: Definition::Stays, ..facts }
 }
 
 /// A name that stands in the tenant under an id that is not ours.
@@ -104,6 +104,10 @@ fn situations() -> Table {
                 },
             ),
             ("the list does not show all", Facts { list: List::Incomplete, ..new() }),
+            (
+                "the credential may not create here",
+                Facts { secrets: Secrets::Ready, forbidden: Forbidden { post: true, ..Forbidden::default() }, ..new() },
+            ),
             ("the spec cannot be sent", Facts { spec_valid: false, ..new() }),
             ("... and the status says so", Facts { spec_valid: false, recorded: Some(Verdict::InvalidSpec), ..new() }),
             ("a vendor's Secret is not there", Facts { secrets: Secrets::Broken(SecretProblem::NotFound), ..new() }),
@@ -338,6 +342,19 @@ fn situations() -> Table {
             ),
             ("edited in the tenant, again and again", Facts { fields: Sameness::Differs, flapping: true, ..known() }),
             ("its secret was edited in the tenant", Facts { echo: Sameness::Differs, ..known() }),
+            ("it echoes a secret that has not been read", Facts { verifiable: true, ..known() }),
+            (
+                "... read, and the same",
+                Facts { verifiable: true, secrets: Secrets::Ready, echo: Sameness::Same, ..known() },
+            ),
+            (
+                "... read, and another",
+                Facts { verifiable: true, secrets: Secrets::Ready, echo: Sameness::Differs, ..known() },
+            ),
+            (
+                "its secret was edited in the tenant, drift is reported",
+                Facts { echo: Sameness::Differs, report_drift: true, ..known() },
+            ),
             ("a Secret's version changed", Facts { versions: Sameness::Differs, ..known() }),
             (
                 "... its bytes are those that the object echoes",
@@ -380,6 +397,8 @@ fn situations() -> Table {
             ("suspended", deleting(Facts { suspended: true, ..known() })),
             ("the spec cannot be sent", deleting(Facts { spec_valid: false, ..known() })),
             ("a delay has not run out", deleting(Facts { due: false, ..known() })),
+            ("is the definition being deleted too?", Facts { definition: Definition::Unread, ..deleting(known()) }),
+            ("the definition is being deleted too", Facts { definition: Definition::Dying, ..deleting(known()) }),
             ("Retain", deleting(Facts { retain: true, ..known() })),
             ("force-delete", deleting(Facts { force_delete: true, credential: Credential::Pending, ..known() })),
             (
@@ -465,6 +484,9 @@ fn stories() -> String {
         list: List::Complete,
         found: Found::Absent,
         fields: Sameness::Unknown,
+        echo: Sameness::Unknown,
+        verifiable: false,
+        forbidden: Forbidden::default(),
     };
     let live = |stored| Outcome::Looked(stored, seen);
     let rows = [

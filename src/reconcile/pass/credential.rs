@@ -1,0 +1,118 @@
+//! What a pass knows of its credential: whether it can be used, its tenant, what it may not do, and who else claims the name.
+
+use super::Pass;
+use super::cause;
+use crate::claims::{self, Claimant};
+use crate::crd::ANNOTATION_RECONCILE_REQUESTED_AT;
+use crate::reconcile::SecretName;
+use crate::reconcile::attempt::Attempt as Record;
+use crate::reconcile::facts::{Claim, Credential, CredentialProblem, Forbidden, Tenant};
+use crate::reconcile::peers::Peer;
+use crate::reconcile::report::Cause;
+use crate::reconcile::secrets::{CredentialSecret, credential_key};
+use crate::sse::credentials::{self};
+use crate::sse::{self};
+
+impl Pass {
+    pub(super) fn credential(&self, secret: &SecretName) -> (Credential, Option<Cause>) {
+        let deleting = self.server.metadata.deletion_timestamp.is_some();
+        match self.context.secrets.credential(secret, deleting, &self.waiter) {
+            CredentialSecret::Pending => (Credential::Pending, None),
+            CredentialSecret::Unusable(unusable) => {
+                let cause = Cause { message: unusable.message, ..Cause::default() };
+                (Credential::Broken(CredentialProblem::Secret(unusable.problem)), Some(cause))
+            }
+            CredentialSecret::Put => match self.context.credentials.access(&self.key, &self.waiter) {
+                credentials::State::Missing | credentials::State::Pending => (Credential::Pending, None),
+                credentials::State::Expired => (Credential::Broken(CredentialProblem::Expired), None),
+                credentials::State::Rejected(failure) => {
+                    (Credential::Broken(CredentialProblem::Rejected), Some(cause(&failure)))
+                }
+                credentials::State::TokenRejected(failure) => {
+                    (Credential::Broken(CredentialProblem::TokenRejected), Some(cause(&failure)))
+                }
+                credentials::State::TokenUnavailable(failure) => {
+                    (Credential::Broken(CredentialProblem::TokenUnavailable), Some(cause(&failure)))
+                }
+                credentials::State::Ready(_) => (Credential::Ready, None),
+            },
+        }
+    }
+
+    /// The tenant's name as this resource would be bound to it.
+    pub(in crate::reconcile) fn tenant_name(&self) -> String {
+        self.tenant.as_ref().map(|tenant| tenant.name.to_string()).unwrap_or_default()
+    }
+
+    pub(super) fn tenant_fact(&self, record: Option<&Record>) -> Tenant {
+        let status = self.status();
+        let bound = status.tenant.as_ref().filter(|_| status.id.is_some());
+        let bound = bound.or(record.map(|record| &record.tenant));
+        let (Some(bound), Some(tenant)) = (bound, &self.tenant) else { return Tenant::Unbound };
+        if **bound != *tenant.name {
+            return Tenant::Differs;
+        }
+        if tenant.told || status.id.is_none() || self.context.credentials.is_sighted(&self.key) {
+            return Tenant::Same;
+        }
+        // The credential's own version is among those observed, for a token that tells no tenant.
+        let version = self.yields.secrets.first().cloned().flatten();
+        let observed = status.observed_secrets.iter().find(|observed| observed.name == self.key.as_str());
+        let same = observed.is_some_and(|observed| Some(&observed.resource_version) == version.as_ref());
+        let verb = self.annotation(ANNOTATION_RECONCILE_REQUESTED_AT) != status.last_handled_reconcile_at;
+        if same || verb { Tenant::Same } else { Tenant::Unsure }
+    }
+
+    /// What the API has forbidden this credential in this folder.
+    pub(super) fn forbidden(&mut self, credential: Credential) -> Forbidden {
+        if credential != Credential::Ready {
+            return Forbidden::default();
+        }
+        let mut forbidden = Forbidden::default();
+        for method in sse::Method::ALL {
+            let Some(failure) = self.context.credentials.forbidden(&self.key, self.folder, method) else { continue };
+            match method {
+                // A list that is forbidden says so itself.
+                sse::Method::Get => continue,
+                sse::Method::Post => forbidden.post = true,
+                sse::Method::Put => forbidden.put = true,
+                sse::Method::Delete => forbidden.delete = true,
+            }
+            if self.cause.reason.is_empty() {
+                self.cause = cause(&failure);
+            }
+        }
+        forbidden
+    }
+
+    /// Whether another resource owns the object: the known id, or else the name and the object that stands there.
+    pub(super) fn claim(&self) -> Claim {
+        let Some(tenant) = &self.tenant else { return Claim::Ours };
+        let own = self.id.as_deref();
+        let id = own.or(self.shown.as_ref().map(|remote| remote.id.as_str()));
+        let peers = self.context.peers.at(self.server.spec.folder, &self.effective_name, id);
+        // Whose id is known disputes the id alone: the name may be another's, and its object is its own all the same.
+        let disputes = |peer: &Peer| own.is_none() || peer.id.as_deref() == own || peer.uid == self.uid;
+        let claimants: Vec<Claimant<&str, jiff::Timestamp>> = peers
+            .iter()
+            .filter(|peer| disputes(peer))
+            .filter_map(|peer| {
+                let secret = self.context.credentials_secret(&peer.namespace, peer.secret.as_deref());
+                let credential = self.context.credentials.tenant(&credential_key(&secret));
+                let named = peer.bound.clone().or(peer.attempting.clone());
+                let of = named.or(credential.as_ref().map(|tenant| tenant.name.to_string()))?;
+                let verified = credential.is_some_and(|credential| credential.verified && *credential.name == *of);
+                let holds = peer.bound.is_some() || (peer.uid == self.uid && self.status().id.is_some());
+                let proven = holds || (peer.attempting.is_some() && verified);
+                (of == *tenant.name).then_some(Claimant {
+                    uid: peer.uid.as_str(),
+                    created: peer.created,
+                    proven,
+                    verified,
+                })
+            })
+            .collect();
+        // Where nobody is verified yet, nobody acts on the name before a call has been answered; the list is that call.
+        if claims::owner(&claimants).is_none_or(|owner| *owner == self.uid) { Claim::Ours } else { Claim::Taken }
+    }
+}

@@ -1,0 +1,323 @@
+//! Steps towards the tenant: permits, and one request each.
+
+use std::sync::{Arc, PoisonError};
+
+use tokio::time::{Instant, sleep};
+
+use super::{PLACE_KEPT, STRAY_TRIES};
+use crate::reconcile::attempt::Attempt as Record;
+use crate::reconcile::compare::{self, is_unwritable};
+use crate::reconcile::desired::Desired;
+use crate::reconcile::facts::{Class, Found, Outcome, Sameness, Secrets};
+use crate::reconcile::memory::{self, Minted, Unrecorded};
+use crate::reconcile::pass::{Pass, broken, class, secret_cause};
+use crate::sse::credentials::{Access, Settled, State};
+use crate::sse::inventory::Write;
+use crate::sse::types::Remote;
+use crate::sse::{Acted, Failure, Method};
+use crate::telemetry::chain;
+
+impl Pass {
+    pub(super) async fn read_secrets(&mut self) -> Outcome {
+        let Ok(desired) = &self.desired else { return Outcome::KubeFailed };
+        match self.context.secrets.read(&self.namespace, &desired.secrets).await {
+            Ok(Ok((values, observed))) => {
+                self.secrets = values;
+                self.observed = Some(observed);
+                let (echo, unwritable) = self.judge_shown();
+                Outcome::SecretsRead { secrets: Secrets::Ready, echo, unwritable }
+            }
+            Ok(Err(unusable)) => {
+                self.cause = secret_cause(unusable.message);
+                Outcome::SecretsRead { secrets: broken(unusable.problem), echo: Sameness::Unknown, unwritable: false }
+            }
+            Err(error) => {
+                tracing::warn!(resource = %self.waiter, error = %chain(&error), "reading a Secret failed");
+                Outcome::KubeFailed
+            }
+        }
+    }
+
+    /// The secrets that the object echoes, and whether it can be written at all.
+    pub(super) fn judge_shown(&self) -> (Sameness, bool) {
+        match (&self.shown, &self.desired) {
+            (Some(shown), Ok(desired)) => {
+                (compare::echo(desired, &self.secrets, &shown.fields), is_unwritable(desired, &shown.fields))
+            }
+            _ => (Sameness::Unknown, false),
+        }
+    }
+
+    pub(super) fn take_permit(&mut self) -> Outcome {
+        if self.permit.is_some() {
+            return Outcome::Granted;
+        }
+        let State::Ready(access) = self.context.credentials.access(&self.key, &self.waiter) else {
+            // It was ready when the pass began; its users are woken when it is again.
+            return Outcome::Queued;
+        };
+        let queued = self.remember(|memory, _| memory.is_queued());
+        if !queued {
+            if let Some(permit) = access.budget.try_acquire() {
+                self.permit = Some((access, permit));
+                return Outcome::Granted;
+            }
+            self.queue(access);
+        }
+        Outcome::Queued
+    }
+
+    /// Waits for the call's turn in a task of its own, which wakes the resource.
+    pub(super) fn queue(&mut self, access: Access) {
+        let place: memory::Place = Arc::default();
+        self.remember(|memory, _| memory.place = Some(Arc::clone(&place)));
+        let (waiter, wakes) = (Arc::clone(&self.waiter), self.context.wakes.clone());
+        tokio::spawn(async move {
+            let permit = Arc::clone(&access.budget).acquire().await;
+            let put = |value| std::mem::replace(&mut *place.lock().unwrap_or_else(PoisonError::into_inner), value);
+            put(Some((access, permit)));
+            wakes.wake([Arc::clone(&waiter)]);
+            sleep(PLACE_KEPT).await;
+            // Not come for: the turn is another's, and the resource asks anew when it wants to.
+            if put(None).is_some() {
+                wakes.wake([waiter]);
+            }
+        });
+    }
+
+    /// The permit is used up by one call, if the credential may make it.
+    pub(super) fn use_permit(&mut self, method: Method) -> Result<(Access, crate::sse::Permit), Outcome> {
+        let Some((access, permit)) = self.permit.take() else {
+            tracing::error!(resource = %self.waiter, "a call without a permit: please report this");
+            return Err(Outcome::KubeFailed);
+        };
+        match self.context.credentials.try_forbidden(&access, self.folder, method) {
+            Ok(()) => Ok((access, permit)),
+            Err(failure) => Err(self.refused(&failure)),
+        }
+    }
+
+    pub(super) async fn create(&mut self) -> Outcome {
+        let Ok(desired) = self.desired.clone() else { return Outcome::KubeFailed };
+        let (access, permit) = match self.use_permit(Method::Post) {
+            Ok(call) => call,
+            Err(outcome) => return outcome,
+        };
+        let Some(record) = Record::of(&self.server) else { return Outcome::KubeFailed };
+        let nonce = record.nonce;
+        self.remember(|memory, _| {
+            memory.minted = Some(Minted { nonce: nonce.clone(), acted: true });
+            memory.open = Some((nonce.clone(), Instant::now(), false));
+        });
+        let body = desired.body(&self.secrets);
+        let client = self.context.client.clone();
+        let result = client.create(&access.token, desired.folder, desired.position, &body).await;
+        if self.context.credentials.settle(&access, self.folder, Method::Post, permit, &result) == Settled::Refreshing {
+            self.unacted(&nonce);
+            return Outcome::Refreshing;
+        }
+        match result {
+            Ok(Some(remote)) => {
+                self.answered = Some(nonce.clone());
+                self.wrote = true;
+                self.id = Some(remote.id.clone());
+                self.remember(|memory, server| {
+                    let server = Arc::clone(server);
+                    let answer = memory::Answer::Created(remote.id.clone());
+                    memory.unrecorded = Some(Unrecorded { nonce, answer, server });
+                    memory.open = None;
+                });
+                self.holds(&desired, remote.id);
+                Outcome::Created
+            }
+            Ok(None) => {
+                self.ask_anew();
+                Outcome::CreatedUnseen
+            }
+            Err(failure) => {
+                let outcome = self.refused(&failure);
+                match outcome {
+                    Outcome::Refused(class) if class.is_passing() => self.unacted(&nonce),
+                    Outcome::Refused(class) => {
+                        self.answered = Some(nonce.clone());
+                        let cause = self.cause.clone();
+                        self.remember(|memory, server| {
+                            let server = Arc::clone(server);
+                            let answer = memory::Answer::Refused(class, cause);
+                            memory.unrecorded = Some(Unrecorded { nonce, answer, server });
+                            memory.open = None;
+                        });
+                        // Whatever stands in the way is to be seen in a newer list.
+                        self.ask_anew();
+                    }
+                    _ => self.ask_anew(),
+                }
+                outcome
+            }
+        }
+    }
+
+    /// The attempt was refused without an effect: it can be sent as it is.
+    pub(super) fn unacted(&mut self, nonce: &str) {
+        self.remember(|memory, _| {
+            memory.minted = Some(Minted { nonce: nonce.to_owned(), acted: false });
+            memory.open = None;
+        });
+    }
+
+    /// Only a list that begins from now on answers the resource's question.
+    pub(super) fn ask_anew(&mut self) {
+        let mark = self.context.lists.mark();
+        self.remember(|memory, _| memory.question = mark);
+    }
+
+    /// The tenant holds what was sent, as its last answer says.
+    pub(super) fn holds(&mut self, desired: &Desired, id: String) {
+        let remote = Remote {
+            id: id.clone(),
+            name: desired.name.clone(),
+            folder: Some(desired.folder.as_str().to_owned()),
+            fields: desired.fields.clone(),
+        };
+        self.shown = Some(remote.clone());
+        self.differing.clear();
+        self.context.lists.wrote(&self.key, self.folder, Write::Put(id, remote));
+    }
+
+    /// What a failed call comes to; the class's delay is waited out.
+    pub(super) fn refused(&mut self, failure: &Failure) -> Outcome {
+        tracing::debug!(resource = %self.waiter, error = %chain(failure), "call failed");
+        self.wait_out(failure);
+        match failure.acted {
+            Acted::No => Outcome::Refused(class(failure.class)),
+            Acted::Perhaps => Outcome::Unknown(class(failure.class)),
+        }
+    }
+
+    pub(super) async fn get(&mut self) -> Outcome {
+        let Some(id) = self.id.clone() else { return Outcome::KubeFailed };
+        let (access, permit) = match self.use_permit(Method::Get) {
+            Ok(call) => call,
+            Err(outcome) => return outcome,
+        };
+        let client = self.context.client.clone();
+        let result = client.get(&access.token, &id).await;
+        if self.context.credentials.settle(&access, self.folder, Method::Get, permit, &result) == Settled::Refreshing {
+            return Outcome::Refreshing;
+        }
+        match result {
+            Ok(Some(remote)) => {
+                self.context.credentials.sighted(&self.key);
+                self.shown = Some(remote);
+                let fields = self.compare();
+                let (echo, unwritable) = self.judge_shown();
+                Outcome::Present { fields, echo, unwritable }
+            }
+            Ok(None) => self.absent(&id),
+            Err(failure) => self.refused(&failure),
+        }
+    }
+
+    pub(super) fn absent(&mut self, id: &str) -> Outcome {
+        self.context.lists.wrote(&self.key, self.folder, Write::Deleted(id.to_owned()));
+        if self.facts.found == Found::Ours {
+            self.shown = None;
+            self.ask_anew();
+        }
+        Outcome::Absent
+    }
+
+    pub(super) async fn replace(&mut self) -> Outcome {
+        let (Some(id), Some(shown), Ok(desired)) = (self.id.clone(), self.shown.clone(), self.desired.clone()) else {
+            return Outcome::KubeFailed;
+        };
+        let (access, permit) = match self.use_permit(Method::Put) {
+            Ok(call) => call,
+            Err(outcome) => return outcome,
+        };
+        let body = desired.overlay(&shown.fields, &self.secrets);
+        let client = self.context.client.clone();
+        let result = client.replace(&access.token, &id, &body).await;
+        if self.context.credentials.settle(&access, self.folder, Method::Put, permit, &result) == Settled::Refreshing {
+            return Outcome::Refreshing;
+        }
+        match result {
+            Ok(_) => {
+                self.wrote = true;
+                if self.facts.was_in_order {
+                    let fields = self.drift();
+                    self.remember(|memory, _| memory.corrected(&fields));
+                }
+                self.holds(&desired, id);
+                Outcome::Replaced
+            }
+            Err(failure) if failure.is_absence() => self.absent(&id),
+            Err(failure) => self.refused(&failure),
+        }
+    }
+
+    pub(super) async fn delete(&mut self) -> Outcome {
+        let Some(id) = self.id.clone() else { return Outcome::KubeFailed };
+        let (access, permit) = match self.use_permit(Method::Delete) {
+            Ok(call) => call,
+            Err(outcome) => return outcome,
+        };
+        let client = self.context.client.clone();
+        let result = client.delete(&access.token, &id).await;
+        if self.context.credentials.settle(&access, self.folder, Method::Delete, permit, &result) == Settled::Refreshing
+        {
+            return Outcome::Refreshing;
+        }
+        match result {
+            Ok(was_there) => {
+                self.wrote = true;
+                self.context.lists.wrote(&self.key, self.folder, Write::Deleted(id));
+                self.shown = None;
+                self.remember(|memory, _| memory.unrecorded = None);
+                if was_there { Outcome::Deleted } else { Outcome::Absent }
+            }
+            Err(failure) => self.refused(&failure),
+        }
+    }
+
+    /// Nothing in the cluster tells of this object any more, so its deletion is tried again from here, for as long as this
+    /// process lives.
+    pub(super) fn delete_stray_later(&self) {
+        let Some(id) = self.id.clone() else { return };
+        let State::Ready(access) = self.context.credentials.access(&self.key, &self.waiter) else {
+            tracing::error!(resource = %self.waiter, id, "the object of a resource that is gone cannot be deleted: delete it by hand");
+            return;
+        };
+        let (context, waiter) = (Arc::clone(&self.context), Arc::clone(&self.waiter));
+        tokio::spawn(async move {
+            for failures in 1..=STRAY_TRIES {
+                sleep(context.delay(Class::Server, failures, 0, None)).await;
+                let _permit = Arc::clone(&access.budget).acquire().await;
+                match context.client.delete(&access.token, &id).await {
+                    Ok(_) => {
+                        return tracing::info!(resource = %waiter, id, "the object of a resource that is gone is deleted");
+                    }
+                    Err(failure) => {
+                        tracing::warn!(resource = %waiter, id, error = %chain(&failure), "the object of a resource that is gone stays for now");
+                    }
+                }
+            }
+            tracing::error!(resource = %waiter, id, "the object of a resource that is gone could not be deleted: delete it by hand");
+        });
+    }
+
+    pub(super) fn adopt(&mut self) -> Outcome {
+        if let Some(shown) = &self.shown {
+            self.id = Some(shown.id.clone());
+        }
+        if let Some(record) = Record::of(&self.server).filter(|record| !record.is_answered(&self.server)) {
+            if self.facts.found == Found::Attempted {
+                self.observed = Some(record.observed_secrets());
+                self.wrote = true;
+            }
+            self.answered = Some(record.nonce);
+            self.remember(|memory, _| memory.open = None);
+        }
+        Outcome::Adopted
+    }
+}
