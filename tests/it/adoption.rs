@@ -97,7 +97,9 @@ fn prepare(tenant: &TenantHandle, situation: Situation, name: &str) {
         Identical | Unverifiable => create(Folder::MobileUsers, &body(name, "corp-ca", OKTA_TOKEN)),
         Different => create(Folder::MobileUsers, &body(name, "another-ca", OKTA_TOKEN)),
         SecretDiffers => create(Folder::MobileUsers, &body(name, "corp-ca", "another-token-0123")),
-        Inherited | InheritedUntold => create(Folder::MobileUsersContainer, &body(name, "another-ca", "foreign-token-1")),
+        Inherited | InheritedUntold => {
+            create(Folder::MobileUsersContainer, &body(name, "another-ca", "foreign-token-1"))
+        }
     }
 }
 
@@ -156,9 +158,8 @@ async fn each_adoption_policy_does_what_it_says_whatever_stands_there() {
         let object = tenant.find(Folder::MobileUsers, &name);
         let status = server.status.clone().unwrap_or_default();
         let seen = stage.simulator.log().with(|log| {
-            let puts = |entry: &&mfa_sandbox::simulator::Entry| {
-                entry.method == "PUT" && entry.name.as_deref() == Some(&name)
-            };
+            let puts =
+                |entry: &&mfa_sandbox::simulator::Entry| entry.method == "PUT" && entry.name.as_deref() == Some(&name);
             log.entries().iter().filter(puts).count()
         });
         if seen != puts {
@@ -181,7 +182,8 @@ async fn each_adoption_policy_does_what_it_says_whatever_stands_there() {
         let policy = before.name.rsplit('-').next().unwrap_or_default();
         let adopted = policy == "always" && before.folder == Folder::MobileUsers;
         let now = stage.simulator.objects().into_iter().find(|object| object.id == before.id);
-        if !adopted && now.as_ref().map(|object| (&object.body, object.version)) != Some((&before.body, before.version)) {
+        if !adopted && now.as_ref().map(|object| (&object.body, object.version)) != Some((&before.body, before.version))
+        {
             writeln!(wrong, "{}: a foreign object was changed", before.name).unwrap();
         }
     }

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod crd;
+mod credentials;
 mod generated;
 mod harness;
 mod operator;
