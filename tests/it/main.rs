@@ -10,3 +10,4 @@ mod drift;
 mod generated;
 mod harness;
 mod operator;
+mod steps;
