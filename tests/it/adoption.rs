@@ -49,6 +49,7 @@ const SITUATIONS: [Situation; 9] = [
 ];
 
 /// What is to come of it: the reason of `Ready`, and how many PUTs the object has seen.
+#[allow(clippy::match_same_arms, reason = "a table")]
 fn expected(situation: Situation, policy: &str) -> (&'static str, usize) {
     match (situation, policy) {
         (Absent | Inherited | InheritedUntold | OursFromALostPost, _) => ("Available", 0),
@@ -98,7 +99,7 @@ fn prepare(tenant: &TenantHandle, situation: Situation, name: &str) {
         Different => create(Folder::MobileUsers, &body(name, "another-ca", OKTA_TOKEN)),
         SecretDiffers => create(Folder::MobileUsers, &body(name, "corp-ca", "another-token-0123")),
         Inherited | InheritedUntold => {
-            create(Folder::MobileUsersContainer, &body(name, "another-ca", "foreign-token-1"))
+            create(Folder::MobileUsersContainer, &body(name, "another-ca", "foreign-token-1"));
         }
     }
 }

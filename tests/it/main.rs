@@ -1,7 +1,7 @@
 //! Integration tests: the operator's parts against a real kube-apiserver, and the files that are generated from them.
 //!
 //! They need the binaries that `make tools` builds; `make test` does all of it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::manual_assert, missing_docs)]
 
 mod adoption;
 mod crd;
