@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::admin::HttpAddr;
 use crate::crd::DeletionPolicy;
 use crate::reconcile::SecretName;
 use crate::sse::client::DEFAULT_API_URL;
@@ -117,6 +118,17 @@ pub struct Run {
     #[arg(long, global = true, env = "MFA_OPERATOR_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N", help_heading = "Resources")]
     pub concurrency: u16,
 
+    /// Address of /livez, /readyz and /metrics, or "off".
+    #[arg(
+        long,
+        global = true,
+        env = "MFA_OPERATOR_HTTP_ADDR",
+        default_value = "0.0.0.0:8080",
+        value_name = "ADDRESS:PORT",
+        help_heading = "Operations"
+    )]
+    pub http_addr: HttpAddr,
+
     /// Log as text or as JSON. `RUST_LOG` sets the levels.
     #[arg(
         long,
@@ -200,6 +212,7 @@ mod tests {
         };
         assert!(refusal(&["run", "--apiurl", "x"]).contains("--apiurl"));
         assert!(refusal(&["--credentials-secret", "No Such"]).contains("name of a Secret"));
+        assert!(refusal(&["--http-addr", "localhost"]).contains("or off"));
         assert!(refusal(&["--api-burst", "0"]).contains("--api-burst"));
     }
 }

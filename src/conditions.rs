@@ -25,6 +25,9 @@ macro_rules! reasons {
     };
 }
 
+/// Every type.
+pub const TYPES: [&str; 5] = [READY, SYNCED, AUTHENTICATED, RECONCILING, STALLED];
+
 /// The operator's own reasons.
 pub mod reason {
     reasons! {
@@ -73,6 +76,9 @@ pub enum State {
 }
 
 impl State {
+    /// Every value.
+    pub const ALL: [Self; 3] = [Self::True, Self::False, Self::Unknown];
+
     /// As it stands in the condition.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -21,6 +21,7 @@ use kube::{Api, Resource, ResourceExt};
 use tokio::sync::{mpsc, watch};
 
 use crate::crd::{ANNOTATION_FORCE_DELETE, ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer};
+use crate::health::{Part, Watch};
 use crate::reconcile::{self, Context, peers};
 use crate::sse::credentials::Waiter;
 use crate::telemetry::chain;
@@ -42,11 +43,14 @@ pub async fn run(
     let secrets = tokio::spawn(watch_secrets(Arc::clone(&context), synced));
     let (reader, writer) = reflector::store();
     let servers: Api<Guarded> = Api::all(context.kube.clone());
+    let metrics = context.metrics.clone();
+    let health = context.health.clone();
     let mut listing = Listing { context: Arc::clone(&context), present: HashSet::new() };
     let events = watcher::watcher(servers, watcher::Config::default())
         .modify(|server| server.meta_mut().managed_fields = None)
         .inspect_ok(move |event| listing.observe(event))
-        .inspect_err(|error| {
+        .inspect_err(move |error| {
+            metrics.watch_failed("mfaservers");
             tracing::warn!(error = %chain(error), "watching MfaServers failed; it is tried again (is the CRD installed, is the API server reachable?)");
         })
         .default_backoff()
@@ -55,10 +59,13 @@ pub async fn run(
         .predicate_filter(|server: &Guarded| Some(worth_a_pass(server)), PredicateConfig::default());
     let woken = stream::unfold(woken, |mut woken| async move { Some((woken.recv().await?, woken)) })
         .filter_map(|waiter| async move { reference(&waiter) });
+    let pulse = health.pulse(Part::Controller).filter_map(|()| async { None });
+    let woken = stream::select(woken, pulse);
     let stop = Box::pin(stop);
     let (stopping, mut stopped) = watch::channel(false);
     tokio::spawn(async move {
         stop.await;
+        health.stopping();
         stopping.send_replace(true);
     });
     let mut early = stopped.clone();
@@ -139,6 +146,8 @@ impl Listing {
             }
             Event::InitDone => {
                 peers.retain(&self.present);
+                self.context.metrics.retain(&self.present);
+                self.context.health.synced(Watch::MfaServers);
                 self.present = HashSet::new();
             }
             Event::Apply(server) => self.applied(server),
@@ -160,17 +169,22 @@ impl Listing {
 async fn watch_secrets(context: Arc<Context>, synced: watch::Sender<bool>) {
     let api: Api<PartialObjectMeta<Secret>> = Api::all(context.kube.clone());
     let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+    // The pulse is no event: it shows that this loop goes on.
+    let events = stream::select(events.map(Some), context.health.pulse(Part::Secrets).map(|()| None));
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
+        let Some(event) = event else { continue };
         match event {
             Ok(event) => {
                 let done = matches!(event, Event::InitDone);
                 context.secrets.observe(event);
                 if done {
+                    context.health.synced(Watch::Secrets);
                     synced.send_replace(true);
                 }
             }
             Err(error) => {
+                context.metrics.watch_failed("secrets");
                 tracing::warn!(error = %chain(&error), "watching Secrets failed; it is tried again");
             }
         }

@@ -8,14 +8,17 @@
 //! # The dependency rule
 //! `main → run → controller → reconcile (driver, perform) → {sse, crd}`. The pure files (`facts`, `step`, `desired`, `compare`,
 //! `report`, `claims`, `backoff`, `conditions`) see each other, `crd` and `sse::types` at most. `sse` names neither kube
-//! nor `crd`; `crd` never names `sse`. `tests/it/dependency_rule.rs` holds it.
+//! nor `crd`; `crd` never names `sse`. `metrics` names none of them: who does IO counts into it. `tests/it/dependency_rule.rs` holds it.
 
+pub mod admin;
 pub mod args;
 pub mod backoff;
 pub mod claims;
 pub mod conditions;
 pub mod controller;
 pub mod crd;
+pub mod health;
+pub mod metrics;
 pub mod reconcile;
 pub mod run;
 pub mod sse;

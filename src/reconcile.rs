@@ -10,8 +10,9 @@ pub mod compare;
 pub mod desired;
 pub mod facts;
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 pub mod memory;
+mod observe;
 pub mod pass;
 pub mod peers;
 pub mod perform;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::events::Recorder;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::facts::{Class, Outcome};
 use self::memory::Memory;
@@ -36,6 +37,8 @@ use self::secrets::Secrets;
 use self::step::{RULES, Step, Verdict, decide};
 use crate::backoff;
 use crate::crd::{DeletionPolicy, MfaServer};
+use crate::health::Health;
+use crate::metrics::Metrics;
 use crate::sse;
 use crate::sse::credentials::{Credentials, Wakes};
 use crate::sse::lists::Lists;
@@ -103,6 +106,10 @@ pub struct Context {
     pub wakes: Wakes,
     /// Where events go.
     pub recorder: Recorder,
+    /// Where is counted.
+    pub metrics: Metrics,
+    /// Where is told that all goes on.
+    pub health: Health,
     /// What the operator was told.
     pub settings: Settings,
     /// What is remembered, by uid.
@@ -146,20 +153,25 @@ impl Context {
         self.lists.forget(waiter);
         self.credentials.forget(waiter);
         self.secrets.forget(waiter);
+        self.metrics.forget(waiter);
     }
 }
 
 /// One pass: the driver. It performs what the rules say and decides nothing.
 pub async fn reconcile(server: Arc<MfaServer>, context: Arc<Context>) -> Action {
+    let begun = Instant::now();
     let uid = server.uid().unwrap_or_default();
     let memory = context.memory(&uid);
     let mut pass = Pass::begin(Arc::clone(&context), memory, server);
+    pass.measure_begin();
     for _ in 0..MOST_STEPS {
+        pass.measure_facts();
         let (rule, step) = decide(RULES, &pass.facts);
         if let Step::Done(verdict) = step {
             tracing::debug!(resource = %pass.waiter, rule, verdict = ?verdict, "pass ends");
             let waiter = Arc::clone(&pass.waiter);
             let action = pass.end(verdict);
+            pass.measure_end(verdict, begun);
             if verdict == Verdict::Released {
                 context.forget(&waiter, &uid);
             }
@@ -167,9 +179,11 @@ pub async fn reconcile(server: Arc<MfaServer>, context: Arc<Context>) -> Action 
         }
         let outcome = timeout(context.step_limit(step), pass.perform(step)).await;
         let outcome = outcome.unwrap_or_else(|_| pass.out_of_time(step));
+        pass.measure_step(step, outcome);
         log(&mut pass, rule, step, outcome);
         pass.facts.learn(outcome);
     }
+    context.metrics.passed(observe::ENDLESS, begun.elapsed());
     tracing::error!(resource = %pass.waiter, facts = ?pass.facts, "a pass that does not end: please report this");
     Action::requeue(AFTER_A_MISTAKE)
 }

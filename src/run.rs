@@ -3,12 +3,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::admin::{self, Admin, HttpAddr};
 use crate::args::Run;
 use crate::backoff;
 use crate::controller;
+use crate::health::{Health, Part};
+use crate::metrics::Metrics;
 use crate::reconcile::facts;
 use crate::reconcile::peers::Peers;
 use crate::reconcile::secrets::Secrets;
@@ -29,6 +33,9 @@ pub enum Start {
     /// The client of the API server cannot be built.
     #[error("the client of the API server cannot be built")]
     Client(#[from] kube::Error),
+    /// Probes and scrapes cannot be answered.
+    #[error("cannot start")]
+    Admin(#[from] admin::Start),
     /// The process cannot listen to signals.
     #[error("signals cannot be listened to")]
     Signals(#[from] std::io::Error),
@@ -40,14 +47,20 @@ pub enum Start {
 /// [`Start`], before anything was done.
 pub async fn run(args: Run) -> Result<(), Start> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (metrics, health) = (Metrics::new(), Health::new());
+    let admin = match args.http_addr {
+        HttpAddr::Off => None,
+        HttpAddr::Listen(address) => Some(Admin::start(address, health.clone(), metrics.clone())?),
+    };
+    let pulse = tokio::spawn(health.pulse(Part::Runtime).for_each(|()| async {}));
     let api = sse::Settings {
         api_url: args.api_url,
         request_timeout: args.request_timeout,
         allow_http: args.allow_http,
         ..sse::Settings::default()
     };
-    let client = sse::Client::new(&api)?;
-    let endpoint = TokenEndpoint::new(&api, &args.auth_url)?;
+    let client = sse::Client::new(&api)?.measured(metrics.clone());
+    let endpoint = TokenEndpoint::new(&api, &args.auth_url)?.measured(metrics.clone());
     let kube = kube::Client::try_from(kube::Config::infer().await?)?;
 
     let limits = Limits {
@@ -70,6 +83,8 @@ pub async fn run(args: Run) -> Result<(), Start> {
         secrets,
         peers: Arc::new(Peers::new(wakes.clone())),
         wakes,
+        metrics: metrics.clone(),
+        health,
         settings: Settings {
             credentials_secret: args.credentials_secret,
             shared_credentials: args
@@ -94,7 +109,12 @@ pub async fn run(args: Run) -> Result<(), Start> {
         }
         tracing::info!("stopping: what is in flight is finished first");
     };
+    metrics.leads(true);
     controller::run(context, args.concurrency, woken, stop).await;
+    pulse.abort();
+    if let Some(admin) = admin {
+        admin.stop().await;
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::facts::Class;
+use super::observe::Measured;
 use super::report::Cause;
 use crate::crd::MfaServer;
 use crate::sse::budget::Permit;
@@ -102,6 +103,8 @@ pub struct Memory {
     /// Failures of the API server running.
     pub kube_failures: u32,
     corrections: Vec<(String, Instant)>,
+    /// What is measured of it.
+    pub(super) measured: Measured,
 }
 
 impl Memory {
@@ -121,6 +124,12 @@ impl Memory {
     #[must_use]
     pub fn same(&self) -> u32 {
         self.run.as_ref().map_or(0, |run| run.same)
+    }
+
+    /// The class of the last refusal.
+    #[must_use]
+    pub fn class(&self) -> Option<Class> {
+        self.run.as_ref().map(|run| run.class)
     }
 
     /// Waits the refusal out.

@@ -270,6 +270,7 @@ impl Pass {
         let yields = self.yields.clone();
         let context = Arc::clone(&self.context);
         self.cause = cause(failure);
+        self.context.metrics.to_be_retried(failure.class.as_str());
         // What a credential may not do concerns all that use it: they wait for one of them, whose success wakes them.
         if matches!(class, Class::Credential | Class::Forbidden) {
             return;

@@ -127,6 +127,12 @@ impl Peers {
         }
     }
 
+    /// Whether this resource is there, by the watch's last word.
+    #[must_use]
+    pub fn knows(&self, waiter: &Waiter) -> bool {
+        self.state().peers.contains_key(waiter)
+    }
+
     /// Whoever means this folder and name, or holds this id; the asking one included.
     #[must_use]
     pub fn at(&self, folder: Folder, name: &str, id: Option<&str>) -> Vec<Arc<Peer>> {

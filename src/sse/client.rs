@@ -17,6 +17,7 @@ use super::inventory::Part;
 use super::token::Token;
 use super::transport::{Answer, InvalidSettings, Target, exchange};
 use super::types::{Body, Folder, Position, Remote};
+use crate::metrics::Metrics;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,14 @@ pub const DEFAULT_API_URL: &str = "https://api.sase.paloaltonetworks.com";
 const COLLECTION: [&str; 4] = ["sse", "config", "v1", "mfa-servers"];
 const COLLECTION_ROUTE: &str = "/sse/config/v1/mfa-servers";
 const OBJECT_ROUTE: &str = "/sse/config/v1/mfa-servers/{id}";
+/// What is asked for, as logs and metrics name it.
+pub const ROUTES: [(&str, &str); 5] = [
+    ("GET", COLLECTION_ROUTE),
+    ("POST", COLLECTION_ROUTE),
+    ("GET", OBJECT_ROUTE),
+    ("PUT", OBJECT_ROUTE),
+    ("DELETE", OBJECT_ROUTE),
+];
 
 /// How to reach the API.
 #[derive(Clone, Debug)]
@@ -60,6 +69,7 @@ impl Default for Settings {
 #[derive(Clone, Debug)]
 pub struct Client {
     target: Target,
+    metrics: Metrics,
 }
 
 /// What a log line says of a call.
@@ -76,7 +86,19 @@ impl Client {
     /// # Errors
     /// Where a setting cannot be used; says which and what to do.
     pub fn new(settings: &Settings) -> Result<Self, InvalidSettings> {
-        Ok(Self { target: Target::new(settings, "--api-url", &settings.api_url)? })
+        Ok(Self { target: Target::new(settings, "--api-url", &settings.api_url)?, metrics: Metrics::new() })
+    }
+
+    /// The same client, which counts its requests there.
+    #[must_use]
+    pub fn measured(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Where its requests are counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Creates an object. `None`: created, and the answer told no object with a usable id. The object's name is empty
@@ -190,6 +212,7 @@ impl Client {
             Ok(answer) => (Some(answer.status), request_id(&answer.headers, None)),
             Err(failure) => (failure.http_status, failure.request_id.clone()),
         };
+        self.metrics.requested(call.method.as_str(), call.route, status, begun.elapsed());
         tracing::debug!(
             method = call.method.as_str(),
             route = call.route,

@@ -366,6 +366,7 @@ impl Credentials {
     async fn fetch(self: Arc<Self>, key: CredentialKey, epoch: u64, source: Source) {
         let Source::ServiceAccount { client_id, client_secret, tsg_id } = source else { return };
         let result = self.endpoint.fetch_service_account_token(&client_id, &client_secret, &tsg_id).await;
+        self.count_fetch(&result);
         let now = Instant::now();
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(&key).filter(|entry| entry.epoch == epoch) else { return };
@@ -400,6 +401,18 @@ impl Credentials {
             }
         }
         self.wakes.wake(entry.waiters.iter().cloned());
+    }
+
+    fn count_fetch(&self, result: &Result<Fetched, Failure>) {
+        let metrics = self.endpoint.metrics();
+        match result {
+            Ok(_) => metrics.fetched_token("fetched"),
+            Err(failure) => {
+                let rejected = failure.class == Class::Credential;
+                metrics.fetched_token(if rejected { "rejected" } else { "unavailable" });
+                metrics.to_be_retried(failure.class.as_str());
+            }
+        }
     }
 
     fn wake_all(&self, key: &CredentialKey, epoch: u64) {

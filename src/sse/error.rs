@@ -64,6 +64,23 @@ pub enum Class {
     Server,
 }
 
+impl Class {
+    /// The name, as metrics show it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credential => "credential",
+            Self::Forbidden => "forbidden",
+            Self::Input => "input",
+            Self::Conflict => "conflict",
+            Self::Referenced => "referenced",
+            Self::Throttled => "throttled",
+            Self::Busy => "busy",
+            Self::Server => "server",
+        }
+    }
+}
+
 /// Whether the tenant may have done what the failed call asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Acted {

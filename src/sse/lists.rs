@@ -247,6 +247,8 @@ impl Lists {
             Ok(Some((items, complete))) => {
                 let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let count = items.len();
+                let result = if complete { "complete" } else { "incomplete" };
+                self.client.metrics().listed(result, started.elapsed());
                 let items = items.into_iter().map(|(id, remote)| (id, remote.to_be_kept())).collect();
                 tracing::info!(credential = %key, folder = folder.as_str(), items = count, complete, duration_ms = millis, "listed");
                 entry.inventory.take_list(begun, items, complete);
@@ -268,6 +270,8 @@ impl Lists {
             }
             Err(failure) => {
                 entry.failures += 1;
+                self.client.metrics().listed("failed", started.elapsed());
+                self.client.metrics().to_be_retried(failure.class.as_str());
                 let delay = self.schedule.delay(failure.class, entry.failures, failure.retry_after);
                 entry.due = self.credentials.next_probe(key).unwrap_or(now + delay).max(now + BETWEEN_DEMANDS);
                 let seconds = (entry.due - now).as_secs();
@@ -306,7 +310,9 @@ impl Lists {
             let Next::Page { offset, limit } = next else {
                 return Ok(Some((assembly.into_items(), next == Next::Complete)));
             };
+            let queued = Instant::now();
             let permit = Arc::clone(&access.budget).acquire().await;
+            self.client.metrics().waited_for_turn(queued.elapsed());
             let result = self.client.list(&access.token, folder, offset, limit).await;
             if self.credentials.settle(&access, folder, Method::Get, permit, &result) == Settled::Refreshing {
                 return Ok(None);

@@ -14,12 +14,16 @@ use super::answer;
 use super::client::Settings;
 use super::error::{Acted, Cause, Class, Failure, Method, Reason, code_text, kept, request_id, retry_after};
 use super::transport::{Answer, InvalidSettings, Target, exchange};
+use crate::metrics::Metrics;
 
 #[cfg(test)]
 mod tests;
 
 /// The vendor's token endpoint.
 pub const DEFAULT_AUTH_URL: &str = "https://auth.apps.paloaltonetworks.com/oauth2/access_token";
+
+/// The endpoint, as logs and metrics name it.
+pub const ROUTE: &str = "token";
 
 /// The longest value that is taken from a Secret or from the token endpoint: no header holds more.
 const LONGEST_VALUE: usize = 16 * 1024;
@@ -199,6 +203,7 @@ pub struct Fetched {
 #[derive(Clone, Debug)]
 pub struct TokenEndpoint {
     target: Target,
+    metrics: Metrics,
 }
 
 impl TokenEndpoint {
@@ -207,7 +212,19 @@ impl TokenEndpoint {
     /// # Errors
     /// Where a setting cannot be used; says which and what to do.
     pub fn new(settings: &Settings, auth_url: &str) -> Result<Self, InvalidSettings> {
-        Ok(Self { target: Target::new(settings, "--auth-url", auth_url)? })
+        Ok(Self { target: Target::new(settings, "--auth-url", auth_url)?, metrics: Metrics::new() })
+    }
+
+    /// The same endpoint, whose requests are counted there.
+    #[must_use]
+    pub fn measured(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Where its requests are counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Asks for a token, in one request.
@@ -231,10 +248,12 @@ impl TokenEndpoint {
             .form(&[("grant_type", "client_credentials"), ("scope", &scope)]);
         let begun = Instant::now();
         let answer = exchange(request).await;
+        let status = answer.as_ref().ok().map(|answer| answer.status);
+        self.metrics.requested(Method::Post.as_str(), ROUTE, status, begun.elapsed());
         tracing::debug!(
             method = "POST",
-            route = "token",
-            status = answer.as_ref().ok().map(|answer| answer.status),
+            route = ROUTE,
+            status,
             duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "token call"
         );

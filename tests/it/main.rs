@@ -3,6 +3,7 @@
 //! They need the binaries that `make tools` builds; `make test` does all of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::manual_assert, missing_docs)]
 
+mod admin;
 mod adoption;
 mod crd;
 mod credentials;

@@ -153,11 +153,12 @@ impl Stage {
     }
 
     /// The operator, to be told more and started. Unless told otherwise: against this stage's control plane and
-    /// simulator, `--request-timeout 2s`, `--resync-interval 10s`, JSON logs at level info.
+    /// simulator, `--http-addr` with any free port, `--request-timeout 2s`, `--resync-interval 10s`, JSON logs at level info.
     pub(crate) fn operator(&self) -> Launch<'_> {
         let flags = [
             ("--api-url", self.simulator.url()),
             ("--auth-url", self.simulator.auth_url()),
+            ("--http-addr", "127.0.0.1:0".to_owned()),
             ("--log-format", "json".to_owned()),
             ("--request-timeout", "2s".to_owned()),
             ("--resync-interval", "10s".to_owned()),

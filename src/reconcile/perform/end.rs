@@ -12,7 +12,7 @@ use crate::reconcile::step::Verdict;
 
 impl Pass {
     /// Ends the pass: what it waits for, and until when at the latest.
-    pub(in crate::reconcile) fn end(mut self, verdict: Verdict) -> Action {
+    pub(in crate::reconcile) fn end(&mut self, verdict: Verdict) -> Action {
         // An unused permit goes back.
         self.permit = None;
         match verdict {

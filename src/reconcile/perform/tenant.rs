@@ -1,6 +1,7 @@
 //! Steps towards the tenant: permits, and one request each.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
@@ -59,6 +60,7 @@ impl Pass {
         let queued = self.remember(|memory, _| memory.is_queued());
         if !queued {
             if let Some(permit) = access.budget.try_acquire() {
+                self.context.metrics.waited_for_turn(Duration::ZERO);
                 self.permit = Some((access, permit));
                 return Outcome::Granted;
             }
@@ -72,8 +74,10 @@ impl Pass {
         let place: memory::Place = Arc::default();
         self.remember(|memory, _| memory.place = Some(Arc::clone(&place)));
         let (waiter, wakes) = (Arc::clone(&self.waiter), self.context.wakes.clone());
+        let (metrics, begun) = (self.context.metrics.clone(), Instant::now());
         tokio::spawn(async move {
             let permit = Arc::clone(&access.budget).acquire().await;
+            metrics.waited_for_turn(begun.elapsed());
             let put = |value| std::mem::replace(&mut *place.lock().unwrap_or_else(PoisonError::into_inner), value);
             put(Some((access, permit)));
             wakes.wake([Arc::clone(&waiter)]);
