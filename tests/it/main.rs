@@ -6,6 +6,7 @@
 mod adoption;
 mod crd;
 mod credentials;
+mod docs;
 mod drift;
 mod generated;
 mod harness;
