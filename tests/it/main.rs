@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod crd;
+mod errors;
 mod generated;
 mod harness;
 mod operator;
