@@ -8,6 +8,7 @@ mod crd;
 mod credentials;
 mod docs;
 mod drift;
+mod errors;
 mod generated;
 mod harness;
 mod operator;
