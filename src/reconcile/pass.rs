@@ -212,7 +212,7 @@ impl Pass {
     fn stored(&self, attempt: Attempt) -> Stored {
         let (server, status) = (&self.server, self.status());
         let verb = |name: &str| server.annotations().get(name);
-        let policy = server.spec.deletion_policy.unwrap_or(self.context.settings.default_deletion_policy);
+        let policy = self.context.deletion_policy(server);
         let synced = current(&status.conditions, SYNCED, self.generation);
         let known = [reason::UP_TO_DATE, reason::DRIFT_REPORTED, reason::FLAPPING];
         Stored {
