@@ -7,6 +7,7 @@ mod adoption;
 mod crd;
 mod credentials;
 mod drift;
+mod faults;
 mod generated;
 mod harness;
 mod operator;
