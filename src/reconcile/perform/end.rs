@@ -27,6 +27,10 @@ impl Pass {
                 self.delete_stray_later(0);
                 Action::await_change()
             }
+            Verdict::Suspended => {
+                self.context.lists.forget(&self.waiter);
+                self.requeue()
+            }
             Verdict::Kube => {
                 let failures = self.remember(|memory, _| {
                     memory.kube_failures += 1;

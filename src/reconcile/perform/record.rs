@@ -100,6 +100,7 @@ impl Pass {
             repeated,
             stale: matches!(self.facts.list, List::FailedLong(_)),
             differs: self.facts.id && self.facts.fields == Sameness::Differs,
+            equals: self.facts.id && self.facts.fields == Sameness::Same,
             authenticated: self.authenticated(verdict),
             object: Object {
                 id: id.clone(),
