@@ -65,6 +65,8 @@ pub struct Unrecorded {
     pub answer: Answer,
     /// The resource as it was when the attempt was made.
     pub server: Arc<MfaServer>,
+    /// What it was sent with: the credential may be forgotten with its last resource.
+    pub access: Access,
 }
 
 /// An attempt that this process recorded.

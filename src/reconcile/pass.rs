@@ -181,7 +181,6 @@ impl Pass {
         let deleting = server.metadata.deletion_timestamp.is_some();
         let idle = if deleting { self.is_forced() } else { server.spec.suspend };
         let (credential, cause) = if idle {
-            self.context.lists.forget(&self.waiter);
             self.context.credentials.forget(&self.waiter);
             (Credential::Pending, None)
         } else {
@@ -193,7 +192,7 @@ impl Pass {
         self.tenant = self.context.credentials.tenant(&self.key);
         let record = Record::of(&server).filter(|record| !record.is_answered(&server));
         let attempt = self.attempt(record.as_ref());
-        let (list, found) = self.list(credential, record.as_ref(), attempt);
+        let (list, found) = self.list(credential, idle, record.as_ref(), attempt);
         let fields = self.compare();
         let versions = self.versions(record.as_ref(), found);
         let (echo, verifiable) = self.echo(versions);
@@ -226,7 +225,7 @@ impl Pass {
     fn stored(&self, attempt: Attempt) -> Stored {
         let (server, status) = (&self.server, self.status());
         let verb = |name: &str| server.annotations().get(name);
-        let policy = server.spec.deletion_policy.unwrap_or(self.context.settings.default_deletion_policy);
+        let policy = self.context.deletion_policy(server);
         let synced = current(&status.conditions, SYNCED, self.generation);
         let known = [reason::UP_TO_DATE, reason::DRIFT_REPORTED, reason::FLAPPING];
         Stored {

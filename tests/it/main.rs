@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::manual_assert, missing_docs)]
 
 mod adoption;
+mod counts;
 mod crd;
 mod credentials;
 mod docs;
 mod drift;
 mod errors;
+mod faults;
 mod generated;
 mod harness;
 mod operator;

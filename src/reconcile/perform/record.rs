@@ -102,6 +102,7 @@ impl Pass {
                 || self.facts.credential == Credential::Broken(CredentialProblem::TokenUnavailableLong),
             differs: self.facts.id
                 && [self.facts.fields, self.facts.echo, self.facts.versions].contains(&Sameness::Differs),
+            equals: self.facts.id && self.facts.fields == Sameness::Same,
             authenticated: self.authenticated(verdict),
             object: Object {
                 id: id.clone(),
