@@ -3,6 +3,7 @@
 //! They need the binaries that `make tools` builds; `make test` does all of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod bad_input;
 mod crd;
 mod errors;
 mod generated;
