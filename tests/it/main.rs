@@ -1,11 +1,18 @@
 //! Integration tests: the operator's parts against a real kube-apiserver, and the files that are generated from them.
 //!
 //! They need the binaries that `make tools` builds; `make test` does all of it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::manual_assert, missing_docs)]
 
+mod adoption;
 mod bad_input;
+mod counts;
 mod crd;
+mod credentials;
+mod docs;
+mod drift;
 mod errors;
+mod faults;
 mod generated;
 mod harness;
 mod operator;
+mod steps;
