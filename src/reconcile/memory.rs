@@ -107,14 +107,22 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Counts a refusal; answers how often it came running, and how often with the same words.
-    pub fn count(&mut self, class: Class, cause: (&'static str, Option<i32>), yields: &Yields) -> (u32, u32) {
+    /// Counts a refusal; answers how often it came running, and how often with the same words, where it had any that were
+    /// `decoded`.
+    pub fn count(
+        &mut self,
+        class: Class,
+        cause: (&'static str, Option<i32>),
+        decoded: bool,
+        yields: &Yields,
+    ) -> (u32, u32) {
         let (failures, same) = match &self.run {
             Some(run) if run.class == class && run.yields == *yields => {
                 (run.failures + 1, if run.cause == cause { run.same + 1 } else { 1 })
             }
             _ => (1, 1),
         };
+        let same = if decoded { same } else { 0 };
         self.run = Some(Run { class, cause, failures, same, yields: yields.clone() });
         (failures, same)
     }

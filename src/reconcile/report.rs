@@ -132,7 +132,9 @@ fn judge(known: &Known<'_>) -> Judgement {
         Verdict::Credential(CredentialProblem::Rejected | CredentialProblem::TokenRejected) => {
             of(Ready::False, Stalled, cause)
         }
-        Verdict::Credential(CredentialProblem::TokenUnavailable) => of(Ready::AsItWas, Reconciling, cause),
+        Verdict::Credential(CredentialProblem::TokenUnavailable | CredentialProblem::TokenUnavailableLong) => {
+            of(Ready::AsItWas, Reconciling, cause)
+        }
         Verdict::TenantMismatch => of(Ready::False, Stalled, reason::TENANT_MISMATCH),
         Verdict::DuplicateClaim => of(Ready::False, Stalled, reason::DUPLICATE_CLAIM),
         Verdict::NameTaken => of(Ready::False, Stalled, cause),

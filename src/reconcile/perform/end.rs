@@ -55,8 +55,11 @@ impl Pass {
                 let yields = self.yields.clone();
                 let (due, count) = self.remember(|memory, _| {
                     let due = memory.is_due(&yields);
-                    let (count, _) =
-                        if due { memory.count(Class::Server, ("OutcomeUnknown", None), &yields) } else { (0, 0) };
+                    let (count, _) = if due {
+                        memory.count(Class::Server, ("OutcomeUnknown", None), false, &yields)
+                    } else {
+                        (0, 0)
+                    };
                     (due, count)
                 });
                 if due {
