@@ -250,6 +250,7 @@ fn reported(row: &Row) -> (&'static str, String) {
         repeated: row.repeated,
         stale: false,
         differs: false,
+        equals: false,
         authenticated: None,
         object: Object::default(),
         attempt: None,
