@@ -1,6 +1,6 @@
 //! Updates under faults, rotated secrets, and adoption by id: what is written, and how often.
 
-use mfa_operator::crd::{ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT};
+use mfa_operator::crd::{ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer};
 use mfa_sandbox::simulator::{Apply, Documented, Folder, Position, Reply, Route, Rule, SecretEcho};
 use serde_json::json;
 
@@ -145,7 +145,7 @@ async fn drift_is_corrected_by_the_resync_with_one_look_and_one_write() {
     stage.tenant.edit(&object.id, &json!({ "mfa_cert_profile": "edited" })).unwrap();
     stage.wait_requests("the correction", |log| log.answered("PUT", Route::MfaServer, 200) == 1).await;
     assert_eq!(stage.tenant.get(&object.id).unwrap().body["mfa_cert_profile"], "corp-ca");
-    let synced = |server: &mfa_operator::crd::MfaServer| server.status.as_ref().unwrap().last_sync_time.clone();
+    let synced = |server: &MfaServer| server.status.as_ref().unwrap().last_sync_time.clone();
     let before = synced(&server);
     stage.wait("corp", "corrected and recorded", |server| synced(server) != before).await;
     // The next resync finds nothing to do.
@@ -218,6 +218,27 @@ async fn a_rotated_secret_is_sent_once_where_its_echo_tells_nothing() {
 #[tokio::test]
 async fn a_rotated_secret_is_sent_once_where_it_is_not_echoed() {
     rotated(SecretEcho::Absent).await;
+}
+
+#[tokio::test]
+async fn a_secret_rotated_back_after_a_lost_answer_is_sent_again() {
+    let stage = Stage::new().await;
+    stage.tenant.answer(|answers| answers.secrets = SecretEcho::Mask);
+    let _operator = stage.operator().flag("--resync-interval", "1h").start();
+    stage.apply(&okta("corp")).await;
+    in_order(&stage, "corp").await;
+    stage.simulator.inject(next_put("corp", Reply::Close).apply(Apply::Yes).named("lost"));
+    stage.secret("vendor", &[("token", "a-rotated-token-0123")]).await;
+    stage.wait_requests("the lost PUT", |_| stage.simulator.hits("lost") == 1).await;
+    // The tenant holds the new one, and the operator cannot know.
+    let version = stage.secret("vendor", &[("token", OKTA_TOKEN)]).await.metadata.resource_version;
+    let sent = |server: &MfaServer| {
+        let mut observed = server.status.iter().flat_map(|status| &status.observed_secrets);
+        observed.any(|secret| Some(&secret.resource_version) == version.as_ref())
+    };
+    stage.wait("corp", "sent again", sent).await;
+    let (_, object) = in_order(&stage, "corp").await;
+    assert_eq!(object.field("/mfa_vendor_type/okta_adaptive_v1/okta_token"), Some(&json!(OKTA_TOKEN)));
 }
 
 #[tokio::test]
