@@ -95,6 +95,8 @@ pub struct Memory {
     run: Option<Run>,
     /// The answer to a create that no status holds yet.
     pub unrecorded: Option<Unrecorded>,
+    /// What the object was last sent of secrets, as a keyed hash; `None` where it is not known what it holds.
+    pub sent: Option<u64>,
     /// The last attempt that this process recorded.
     pub minted: Option<Minted>,
     /// Since when this process knows of an attempt whose answer is not known, and whether it has settled.

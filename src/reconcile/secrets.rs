@@ -296,6 +296,13 @@ impl Secrets {
         keys.insert(field.key.clone(), print);
     }
 
+    /// A keyed hash of what an object of this id was sent: known again where no echo tells it.
+    #[must_use]
+    pub fn print_of(&self, id: &str, secrets: &[SecretString]) -> u64 {
+        let secrets: Vec<&str> = secrets.iter().map(SecretString::expose_secret).collect();
+        self.print_key.hash_one((id, secrets))
+    }
+
     /// Whether an echoed digest is that of this field's secret at this version; `None` where the secret has not been read.
     #[must_use]
     pub fn is_print(&self, namespace: &str, field: &SecretField, version: &str, digest: &str) -> Option<bool> {

@@ -40,13 +40,14 @@ impl Pass {
     }
 
     /// The secrets that the object echoes, and whether it can be written at all.
-    pub(super) fn judge_shown(&self) -> (Sameness, bool) {
-        match (&self.shown, &self.desired) {
-            (Some(shown), Ok(desired)) => {
-                (compare::echo(desired, &self.secrets, &shown.fields), is_unwritable(desired, &shown.fields))
-            }
-            _ => (Sameness::Unknown, false),
-        }
+    pub(super) fn judge_shown(&mut self) -> (Sameness, bool) {
+        let (Some(shown), Ok(desired)) = (&self.shown, &self.desired) else { return (Sameness::Unknown, false) };
+        let unwritable = is_unwritable(desired, &shown.fields);
+        let echo = compare::echo(desired, &self.secrets, &shown.fields);
+        let print = self.context.secrets.print_of(&shown.id, &self.secrets);
+        // Where the echo tells nothing, it is what was sent last that counts.
+        let sent = echo == Sameness::Unknown && self.remember(|memory, _| memory.sent == Some(print));
+        (if sent { Sameness::Same } else { echo }, unwritable)
     }
 
     pub(super) fn take_permit(&mut self) -> Outcome {
@@ -186,6 +187,8 @@ impl Pass {
         };
         self.shown = Some(remote.clone());
         self.differing.clear();
+        let sent = self.context.secrets.print_of(&id, &self.secrets);
+        self.remember(|memory, _| memory.sent = Some(sent));
         self.context.lists.wrote(&self.key, self.folder, Write::Put(id, remote));
     }
 
@@ -241,6 +244,7 @@ impl Pass {
             Err(outcome) => return outcome,
         };
         let body = desired.overlay(&shown.fields, &self.secrets);
+        self.remember(|memory, _| memory.sent = None);
         let client = self.context.client.clone();
         let result = client.replace(&access.token, &id, &body).await;
         if self.context.credentials.settle(&access, self.folder, Method::Put, permit, &result) == Settled::Refreshing {
