@@ -6,6 +6,7 @@
 mod adoption;
 mod crd;
 mod credentials;
+mod dependency_rule;
 mod drift;
 mod generated;
 mod harness;
