@@ -312,3 +312,6 @@ fn sentence(verdict: Verdict) -> &'static str {
 fn short(text: &str) -> String {
     text.chars().take(STATUS_TEXT_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests;
