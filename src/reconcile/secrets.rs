@@ -429,3 +429,6 @@ fn identity(secret: &PartialObjectMeta<Secret>) -> Option<(SecretName, String)> 
     let name = SecretName { namespace: secret.namespace()?, name: secret.metadata.name.clone()? };
     Some((name, secret.resource_version()?))
 }
+
+#[cfg(test)]
+mod tests;
