@@ -303,3 +303,18 @@ async fn a_read_that_is_newer_than_the_watch_counts_and_an_older_one_does_not() 
     secrets.seen(&named("b"), "1");
     assert_eq!(secrets.version(&named("b")).as_deref(), Some("1"));
 }
+
+#[tokio::test]
+async fn a_watch_that_is_behind_a_read_takes_nothing_back_and_wakes_nobody() {
+    let (secrets, mut receiver) = secrets();
+    secrets.version_for(&named("a"), &Waiter::from("team/corp"));
+    secrets.observe(Event::Apply(meta("a", "8")));
+    woken(&mut receiver);
+    secrets.seen(&named("a"), "10");
+    secrets.observe(Event::Apply(meta("a", "9")));
+    assert_eq!(secrets.version(&named("a")).as_deref(), Some("10"));
+    assert_eq!(woken(&mut receiver), [""; 0]);
+    secrets.observe(Event::Apply(meta("a", "11")));
+    assert_eq!(secrets.version(&named("a")).as_deref(), Some("11"));
+    assert_eq!(woken(&mut receiver), ["team/corp"]);
+}
