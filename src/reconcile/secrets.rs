@@ -370,12 +370,12 @@ fn vendor_secret(field: &SecretField, value: Option<&SecretBytes>) -> Result<Sec
     };
     let invalid = |what: String| Unusable {
         problem: SecretProblem::Invalid,
-        message: format!("Key {key:?} of Secret {name:?}, which {of} refers to, {what}."),
+        message: format!("Key {key:?} of Secret {name:?}, which {of} refers to, cannot be used: {what}."),
     };
     let text = secret_text(value.expose_secret()).map_err(|error| invalid(error.to_string()))?;
     if text.expose_secret().chars().count() < field.min_length {
         return Err(invalid(format!(
-            "is shorter than the {} characters that the API takes at least",
+            "it is shorter than the {} characters that the API takes at least",
             field.min_length
         )));
     }
@@ -387,7 +387,7 @@ fn source(name: &str, mut data: std::collections::BTreeMap<String, ByteString>) 
     let mut take = |key: &str| data.remove(key).map(|bytes| SecretBytes::from(bytes.0));
     let invalid = |key: &str, error: &dyn std::fmt::Display| Unusable {
         problem: SecretProblem::Invalid,
-        message: format!("Key {key:?} of Secret {name:?} with the credentials {error}."),
+        message: format!("Key {key:?} of Secret {name:?} with the credentials cannot be used: {error}."),
     };
     let token = take("token");
     let account = ["client_id", "client_secret", "tsg_id"].map(|key| (key, take(key)));
@@ -420,13 +420,13 @@ fn source(name: &str, mut data: std::collections::BTreeMap<String, ByteString>) 
     }
     let mut texts = texts.into_iter();
     let (Some(client_id), Some(client_secret), Some(tsg_id)) = (texts.next(), texts.next(), texts.next()) else {
-        return Err(invalid("client_id", &"cannot be read"));
+        return Err(invalid("client_id", &"it cannot be read"));
     };
     let tsg_id = tsg_id.expose_secret();
     if tsg_id.len() > 64 || !tsg_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
         return Err(invalid(
             "tsg_id",
-            &"is not the id of a tenant service group: letters, digits, _ and -, at most 64",
+            &"it is not the id of a tenant service group: letters, digits, _ and -, at most 64",
         ));
     }
     Ok(Source::ServiceAccount { client_id, client_secret, tsg_id: tsg_id.to_owned() })

@@ -31,19 +31,19 @@ const LONGEST_VALIDITY: Duration = Duration::from_hours(366 * 24);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum InvalidSecretValue {
-    #[error("it is empty")]
+    #[error("is empty")]
     Empty,
-    #[error("it is not UTF-8 text")]
+    #[error("is not UTF-8 text")]
     NotUtf8,
-    #[error("it holds a line break besides the one at its end")]
+    #[error("holds a line break besides the one at its end")]
     LineBreak,
-    #[error("it begins or ends with white space")]
+    #[error("begins or ends with white space")]
     SurroundedByWhitespace,
-    #[error("it holds white space: give the token alone, without `Bearer`")]
+    #[error("holds white space: give the token alone, without `Bearer`")]
     HoldsWhitespace,
-    #[error("it holds a character that cannot be printed or sent")]
+    #[error("holds a character that cannot be printed or sent")]
     Unprintable,
-    #[error("it is longer than 16 KiB")]
+    #[error("is longer than 16 KiB")]
     TooLong,
 }
 

@@ -82,7 +82,7 @@ fn since(before: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> Vec<(St
     now.iter().map(more).filter(|(_, count)| *count > 0).collect()
 }
 
-fn of_folder<'a>(log: &'a Log, folder: Folder) -> impl Iterator<Item = &'a Entry> {
+fn of_folder(log: &Log, folder: Folder) -> impl Iterator<Item = &Entry> {
     log.entries().iter().filter(move |entry| entry.folder.as_deref() == Some(folder.as_str()))
 }
 
