@@ -15,5 +15,6 @@ mod errors;
 mod faults;
 mod generated;
 mod harness;
+mod lifecycle;
 mod operator;
 mod steps;
