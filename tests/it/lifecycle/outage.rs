@@ -35,7 +35,7 @@ async fn kubectl(cluster: &Cluster, arguments: &[&str], stdin: &Value) -> String
     text
 }
 
-fn list(items: Vec<Value>) -> Value {
+fn list(items: &[Value]) -> Value {
     json!({ "apiVersion": "v1", "kind": "List", "items": items })
 }
 
@@ -50,7 +50,7 @@ async fn created_through_an_outage(killed: bool) {
     };
     let mut items = vec![secret("prisma-access", TOKEN), secret("vendor", OKTA_TOKEN)];
     items.extend((0..COUNT).map(|number| okta(&format!("corp-{number}"))));
-    kubectl(&cluster, &["apply", "-f", "-"], &list(items)).await;
+    kubectl(&cluster, &["apply", "-f", "-"], &list(&items)).await;
 
     stage.tenant.configure(|options| options.latency_ms = 50);
     let kubeconfig = cluster.control_plane.kubeconfig().to_owned();
