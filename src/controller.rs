@@ -32,13 +32,15 @@ type Guarded = DeserializeGuard<MfaServer>;
 /// Events of one resource within this time start one pass.
 const DEBOUNCE: Duration = Duration::from_millis(10);
 
-/// Runs until `stop` resolves; passes that are under way end first.
+/// Leads from now on, until `stop` resolves; passes that are under way end first.
 pub async fn run(
     context: Arc<Context>,
     concurrency: u16,
     woken: mpsc::UnboundedReceiver<Waiter>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
+    context.health.stand_by(false);
+    context.metrics.leads(true);
     let (synced, mut is_synced) = watch::channel(false);
     let secrets = tokio::spawn(watch_secrets(Arc::clone(&context), synced));
     let (reader, writer) = reflector::store();

@@ -109,7 +109,6 @@ pub async fn run(args: Run) -> Result<(), Start> {
         }
         tracing::info!("stopping: what is in flight is finished first");
     };
-    metrics.leads(true);
     controller::run(context, args.concurrency, woken, stop).await;
     pulse.abort();
     if let Some(admin) = admin {

@@ -168,3 +168,6 @@ fn peer(server: &MfaServer) -> Option<Peer> {
         namespace,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,7 +258,8 @@ async fn a_port_in_use_is_an_error_that_names_the_flag_and_off_listens_nowhere()
     assert!(refused.log().text().contains(&sentence), "{}", refused.log().text());
 
     let off = stage.operator().flag("--http-addr", "off").start();
-    off.wait_message("Secrets are known; starting").await;
+    stage.apply(&okta("corp")).await;
+    stage.wait_ready("corp", "True", "Available").await;
     assert!(!off.log().text().contains("listening"), "{}", off.log().text());
     assert_eq!(off.terminate().await.code(), Some(0));
 

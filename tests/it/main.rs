@@ -5,10 +5,17 @@
 
 mod admin;
 mod adoption;
+mod bad_input;
+mod counts;
 mod crd;
 mod credentials;
+mod dependency_rule;
+mod docs;
 mod drift;
+mod errors;
+mod faults;
 mod generated;
 mod harness;
+mod lifecycle;
 mod operator;
 mod steps;
