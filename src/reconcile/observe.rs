@@ -99,7 +99,8 @@ impl Pass {
             Verdict::Credential(CredentialProblem::Rejected | CredentialProblem::TokenRejected) => {
                 Some(Class::Credential)
             }
-            Verdict::Credential(CredentialProblem::TokenUnavailable) | Verdict::OutcomeUnknown => Some(Class::Server),
+            Verdict::Credential(CredentialProblem::TokenUnavailable | CredentialProblem::TokenUnavailableLong)
+            | Verdict::OutcomeUnknown => Some(Class::Server),
             Verdict::Delay => last,
             Verdict::List => match self.facts.list {
                 List::Failed(class) | List::FailedLong(class) => Some(class),
