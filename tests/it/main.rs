@@ -14,5 +14,6 @@ mod errors;
 mod faults;
 mod generated;
 mod harness;
+mod no_secret;
 mod operator;
 mod steps;
