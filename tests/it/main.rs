@@ -8,6 +8,7 @@ mod bad_input;
 mod counts;
 mod crd;
 mod credentials;
+mod demo;
 mod dependency_rule;
 mod docs;
 mod drift;
