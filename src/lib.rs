@@ -17,7 +17,7 @@
 //! `main → run → controller → reconcile (driver, pass, perform) → {sse, crd}`. The pure files (`attempt`, `desired`,
 //! `compare`, `report`, `claims`, `backoff`, `conditions`) see each other, `facts`, `step`, `crd` and `sse::types` at most;
 //! `facts` and `step` see each other and nothing else. `sse` names neither kube nor `crd`; `crd` never names `sse`.
-//! `tests/it/docs.rs` holds it. `docs/architecture.md` says why.
+//! `tests/it/dependency_rule.rs` holds it. `docs/architecture.md` says why.
 
 pub mod args;
 pub mod backoff;

@@ -183,3 +183,6 @@ impl Memory {
         self.place.as_ref().is_some_and(|place| Arc::strong_count(place) > 1)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -170,14 +170,18 @@ pub fn report(known: &Known<'_>) -> (MfaServerStatus, Option<Event>) {
         conditions::condition(&known.previous.conditions, kind, state, reason, message, known.generation, &now)
     };
 
-    let stays = was_ready.filter(|condition| condition.status == State::True.as_str() && !known.stale);
+    // A difference that was seen shows otherwise; an outage only casts doubt, and only on what was so.
+    let holds = was_ready.filter(|condition| condition.status != State::False.as_str() && !known.differs);
+    let stays = holds.filter(|condition| condition.status == State::True.as_str() && !known.stale);
     let ready = match (&judgement.ready, stays) {
         (Ready::True, _) => set(READY, State::True, judgement.reason, message),
         (Ready::AsItWas, Some(_)) if known.verdict == Verdict::Suspended => {
             set(READY, State::True, judgement.reason, message)
         }
         (Ready::AsItWas, Some(was)) => set(READY, State::True, &was.reason, &was.message),
-        (Ready::AsItWas, None) if known.stale => set(READY, State::Unknown, judgement.reason, message),
+        (Ready::AsItWas, None) if known.stale && holds.is_some() => {
+            set(READY, State::Unknown, judgement.reason, message)
+        }
         (Ready::False | Ready::AsItWas, _) => set(READY, State::False, judgement.reason, message),
     };
     let mut list =
@@ -321,3 +325,6 @@ fn sentence(verdict: Verdict) -> &'static str {
 fn short(text: &str) -> String {
     text.chars().take(STATUS_TEXT_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests;

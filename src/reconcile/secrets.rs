@@ -127,6 +127,9 @@ impl Secrets {
                 let Some((secret, version)) = identity(&secret) else { return };
                 let mut versions = locked(&self.versions);
                 let names = versions.entry(secret.namespace.clone()).or_default();
+                if names.get(&secret.name).is_some_and(|known| is_older(&version, known)) {
+                    return;
+                }
                 let before = names.insert(secret.name.clone(), version.clone());
                 drop(versions);
                 if before.as_ref() != Some(&version) {
@@ -350,6 +353,11 @@ pub fn is_newer(version: &str, than: &str) -> bool {
     }
 }
 
+/// The watch is behind a read of ours. What are no numbers are not compared.
+fn is_older(version: &str, than: &str) -> bool {
+    matches!((version.parse::<u128>(), than.parse::<u128>()), (Ok(version), Ok(than)) if version < than)
+}
+
 type SecretBytes = secrecy::SecretSlice<u8>;
 
 /// The keys that these fields want; the rest is dropped.
@@ -436,3 +444,6 @@ fn identity(secret: &PartialObjectMeta<Secret>) -> Option<(SecretName, String)> 
     let name = SecretName { namespace: secret.namespace()?, name: secret.metadata.name.clone()? };
     Some((name, secret.resource_version()?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -586,6 +586,7 @@ async fn an_operator_is_started_killed_started_again_and_ends_in_order() {
     let server = stage.wait_ready("corp", "True", "Available").await;
     assert_eq!(says(&server, "Synced").as_deref(), Some("True/UpToDate"));
     assert_eq!(stage.tenant.objects().len(), 1);
+    first.wait_line("that it recorded", |line| line["step"] == "Record(InOrder)").await;
     let log = first.kill().await;
     assert_eq!(log.steps(&format!("{}/corp", stage.namespace.name)).len(), 3, "{}", log.text());
 

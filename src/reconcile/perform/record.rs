@@ -151,8 +151,8 @@ impl Pass {
 
     pub(super) fn authenticated(&self, verdict: Verdict) -> Option<bool> {
         match verdict {
-            // Nobody has said anything of the credential.
-            Verdict::Credential(CredentialProblem::TokenUnavailable) => None,
+            // An endpoint that does not answer says nothing of the credential.
+            Verdict::Credential(CredentialProblem::TokenUnavailable | CredentialProblem::TokenUnavailableLong) => None,
             Verdict::Credential(_) | Verdict::Refused(Class::Credential) => Some(false),
             Verdict::InOrder => Some(true),
             _ => self.context.credentials.tenant(&self.key).filter(|tenant| tenant.verified).map(|_| true),
