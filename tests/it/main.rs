@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::manual_assert, missing_docs)]
 
 mod adoption;
+mod answers;
 mod bad_input;
 mod counts;
 mod crd;
