@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::Run;
 use crate::backoff;
 use crate::controller;
+use crate::reconcile::deadline::Deadline;
 use crate::reconcile::facts;
 use crate::reconcile::peers::Peers;
 use crate::reconcile::secrets::Secrets;
@@ -79,6 +80,7 @@ pub async fn run(args: Run) -> Result<(), Start> {
             resync: args.resync_interval,
             request_timeout: args.request_timeout,
         },
+        deadline: Deadline::none(),
         memories: Mutex::default(),
     });
     tracing::info!(
