@@ -5,6 +5,8 @@
 //! - The Secrets' versions are known before the first pass, so that no Secret seems missing that is there.
 //! - The operator's own writes start no pass: what it wrote is known to the pass that wrote it.
 
+pub mod lease;
+
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
