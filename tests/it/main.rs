@@ -11,3 +11,4 @@ mod generated;
 mod harness;
 mod operator;
 mod steps;
+mod stop;
