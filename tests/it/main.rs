@@ -9,6 +9,7 @@ mod credentials;
 mod drift;
 mod generated;
 mod harness;
+mod leader;
 mod operator;
 mod steps;
 mod stop;
