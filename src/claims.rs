@@ -55,4 +55,22 @@ mod tests {
         assert_eq!(owner(&[claimant("a", 1, true, false), claimant("b", 2, false, true)]), Some(&"a"));
         assert_eq!(owner(&[claimant("a", 1, false, false)]), None);
     }
+
+    #[test]
+    fn in_whatever_order_they_are_asked_about_the_owner_is_the_same_no_matter_who_asks() {
+        let mut claimants = vec![
+            claimant("a", 3, false, true),
+            claimant("b", 1, false, false),
+            claimant("c", 2, true, false),
+            claimant("d", 2, true, true),
+            claimant("e", 1, false, true),
+        ];
+        for _ in 0..claimants.len() {
+            claimants.rotate_left(1);
+            assert_eq!(owner(&claimants), Some(&"c"));
+        }
+        claimants.retain(|claimant| !claimant.proven);
+        assert_eq!(owner(&claimants), Some(&"e"));
+        assert_eq!(owner::<&str, u8>(&[]), None);
+    }
 }

@@ -117,3 +117,6 @@ pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition
 pub fn current<'a>(conditions: &'a [Condition], kind: &str, generation: i64) -> Option<&'a Condition> {
     find(conditions, kind).filter(|condition| condition.observed_generation == Some(generation))
 }
+
+#[cfg(test)]
+mod tests;

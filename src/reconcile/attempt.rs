@@ -77,3 +77,6 @@ impl Attempt {
         self.secrets.iter().map(observed).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

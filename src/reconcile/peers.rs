@@ -162,3 +162,6 @@ fn peer(server: &MfaServer) -> Option<Peer> {
         namespace,
     })
 }
+
+#[cfg(test)]
+mod tests;

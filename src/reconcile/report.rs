@@ -39,6 +39,8 @@ pub struct Known<'a> {
     pub stale: bool,
     /// The object was seen to differ from the spec.
     pub differs: bool,
+    /// The object was seen to equal the spec, but for its secrets.
+    pub equals: bool,
     /// Whether the API takes the credential, where it is known.
     pub authenticated: Option<bool>,
     /// The object, as it is or is to be.
@@ -130,7 +132,9 @@ fn judge(known: &Known<'_>) -> Judgement {
         Verdict::Credential(CredentialProblem::Rejected | CredentialProblem::TokenRejected) => {
             of(Ready::False, Stalled, cause)
         }
-        Verdict::Credential(CredentialProblem::TokenUnavailable) => of(Ready::AsItWas, Reconciling, cause),
+        Verdict::Credential(CredentialProblem::TokenUnavailable | CredentialProblem::TokenUnavailableLong) => {
+            of(Ready::AsItWas, Reconciling, cause)
+        }
         Verdict::TenantMismatch => of(Ready::False, Stalled, reason::TENANT_MISMATCH),
         Verdict::DuplicateClaim => of(Ready::False, Stalled, reason::DUPLICATE_CLAIM),
         Verdict::NameTaken => of(Ready::False, Stalled, cause),
@@ -159,21 +163,25 @@ fn judge(known: &Known<'_>) -> Judgement {
 #[must_use]
 pub fn report(known: &Known<'_>) -> (MfaServerStatus, Option<Event>) {
     let judgement = judge(known);
-    let was_ready = current(&known.previous.conditions, READY, known.generation);
+    let was_ready = standing(known, READY);
     let now = Time(known.now);
     let message = if known.cause.message.is_empty() { sentence(known.verdict) } else { &known.cause.message };
     let set = |kind: &str, state, reason: &str, message: &str| {
         conditions::condition(&known.previous.conditions, kind, state, reason, message, known.generation, &now)
     };
 
-    let stays = was_ready.filter(|condition| condition.status == State::True.as_str() && !known.stale);
+    // A difference that was seen shows otherwise; an outage only casts doubt, and only on what was so.
+    let holds = was_ready.filter(|condition| condition.status != State::False.as_str() && !known.differs);
+    let stays = holds.filter(|condition| condition.status == State::True.as_str() && !known.stale);
     let ready = match (&judgement.ready, stays) {
         (Ready::True, _) => set(READY, State::True, judgement.reason, message),
         (Ready::AsItWas, Some(_)) if known.verdict == Verdict::Suspended => {
             set(READY, State::True, judgement.reason, message)
         }
         (Ready::AsItWas, Some(was)) => set(READY, State::True, &was.reason, &was.message),
-        (Ready::AsItWas, None) if known.stale => set(READY, State::Unknown, judgement.reason, message),
+        (Ready::AsItWas, None) if known.stale && holds.is_some() => {
+            set(READY, State::Unknown, judgement.reason, message)
+        }
         (Ready::False | Ready::AsItWas, _) => set(READY, State::False, judgement.reason, message),
     };
     let mut list =
@@ -205,11 +213,20 @@ pub fn report(known: &Known<'_>) -> (MfaServerStatus, Option<Event>) {
     (status, event)
 }
 
+/// The condition that still holds. To suspend is a change of the spec too: what was said before holds where the object
+/// equals the spec as it is now.
+fn standing<'a>(known: &Known<'a>, kind: &str) -> Option<&'a Condition> {
+    let conditions = &known.previous.conditions;
+    let only_suspended = known.verdict == Verdict::Suspended && known.equals;
+    current(conditions, kind, known.generation)
+        .or_else(|| conditions::find(conditions, kind).filter(|_| only_suspended))
+}
+
 type Set<'a> = dyn Fn(&str, State, &str, &str) -> Condition + 'a;
 
 /// The last look that told: kept while nothing newer is known, for it tells whether a difference is drift.
 fn synced(known: &Known<'_>, judgement: &Judgement, message: &str, set: &Set<'_>) -> Condition {
-    let kept = current(&known.previous.conditions, SYNCED, known.generation);
+    let kept = standing(known, SYNCED);
     match known.verdict {
         Verdict::InOrder => {
             set(SYNCED, State::True, reason::UP_TO_DATE, "The candidate configuration equals the spec.")
@@ -308,3 +325,6 @@ fn sentence(verdict: Verdict) -> &'static str {
 fn short(text: &str) -> String {
     text.chars().take(STATUS_TEXT_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests;
