@@ -340,3 +340,49 @@ async fn a_lease_of_somebody_else_is_waited_for_by_the_operators_own_clock() {
     let lost = operator.wait_message("leadership is lost; this process ends at once").await;
     assert_eq!(lost["reason"], "the lease is not ours any more: its holder is somebody-else");
 }
+
+/// The blocks of YAML in the page on operating.
+fn documented() -> String {
+    let page = include_str!("../../docs/operations.md");
+    let blocks: Vec<_> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    blocks.into_iter().filter(|block| block.contains("rbac.authorization.k8s.io")).collect::<Vec<_>>().join("---\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_that_the_page_on_operating_lists_are_enough() {
+    let stage = Stage::new().await;
+    let user = &stage.namespace.name;
+    let manifests = documented();
+    assert_eq!(manifests.matches("kind:").count(), 2, "{manifests}");
+    let applied = stage.namespace.kubectl_with(&["apply", "-f", "-"], &manifests).await;
+    assert!(applied.ok, "{applied:?}");
+    let subject = format!("--user={user}");
+    for binding in
+        [["clusterrolebinding", user, "--clusterrole=mfa-operator"], ["rolebinding", user, "--role=mfa-operator"]]
+    {
+        let bound = stage.namespace.kubectl(&["create", binding[0], binding[1], binding[2], &subject]).await;
+        assert!(bound.ok, "{bound:?}");
+    }
+    // The administrator speaks for a user who has these rights and no others.
+    let administrator = stage.namespace.cluster.control_plane.kubeconfig();
+    let kubeconfig = std::fs::read(administrator).expect("a kubeconfig");
+    let mut kubeconfig: serde_json::Value = serde_json::from_slice(&kubeconfig).expect("JSON");
+    kubeconfig["users"][0]["user"]["as"] = json!(user);
+    let path = administrator.with_file_name(format!("kubeconfig-of-{user}"));
+    std::fs::write(&path, kubeconfig.to_string()).expect("a kubeconfig");
+
+    let leader = electing(&stage).kubeconfig(&path).start();
+    leader.wait_message("leading").await;
+    let standby = electing(&stage).kubeconfig(&path).start();
+    standby.wait_message("another process leads").await;
+    stage.apply(&okta("corp")).await;
+    stage.wait_ready("corp", "True", "Available").await;
+    let asked = Instant::now();
+    assert_eq!(leader.terminate().await.code(), Some(0));
+    standby.wait_message("leading").await;
+    assert!(asked.elapsed() < HAND_OVER, "the standby does not see the lease: {:?}", asked.elapsed());
+    stage.delete("corp").await;
+    stage.wait_gone("corp").await;
+    let text = stage.log_ends();
+    assert!(!text.contains("forbidden") && !text.contains("\"WARN\""), "{text}");
+}
