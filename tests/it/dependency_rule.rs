@@ -12,6 +12,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("run", &["args", "backoff", "controller", "reconcile", "crd", "sse", "admin", "metrics"]),
     ("args", &["reconcile", "crd", "sse"]),
     ("controller", &["reconcile", "conditions", "crd", "sse", "metrics"]),
+    ("controller::lease::candidate", PURE),
     ("reconcile", &["backoff", "claims", "conditions", "crd", "sse", "metrics"]),
     ("crd", &[]),
     ("sse", &["metrics"]),
