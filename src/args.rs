@@ -118,6 +118,18 @@ pub struct Run {
     #[arg(long, global = true, env = "MFA_OPERATOR_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N", help_heading = "Resources")]
     pub concurrency: u16,
 
+    /// Work only while holding a lease, so that several replicas can run: one works, the others stand by.
+    #[arg(long, global = true, env = "MFA_OPERATOR_LEADER_ELECT", help_heading = "Operations")]
+    pub leader_elect: bool,
+
+    /// Name of the lease.
+    #[arg(long, global = true, env = "MFA_OPERATOR_LEASE_NAME", default_value = "mfa-operator", value_parser = lease_name, value_name = "NAME", help_heading = "Operations")]
+    pub lease_name: String,
+
+    /// Namespace of the lease; by default that of the operator's pod, or of the kubeconfig's context.
+    #[arg(long, global = true, env = "MFA_OPERATOR_LEASE_NAMESPACE", value_parser = namespace, value_name = "NAMESPACE", help_heading = "Operations")]
+    pub lease_namespace: Option<String>,
+
     /// Address of /livez, /readyz and /metrics, or "off".
     #[arg(
         long,
@@ -177,6 +189,29 @@ fn secret_name(text: &str) -> Result<String, String> {
     }
 }
 
+fn lease_name(text: &str) -> Result<String, String> {
+    let label = |label: &str| is_label(label, usize::MAX);
+    if text.len() <= 253 && text.split('.').all(label) {
+        Ok(text.to_owned())
+    } else {
+        Err("write the name of a Lease: lower-case letters, digits, '-' and '.', the last two only inside".to_owned())
+    }
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    if is_label(text, 63) {
+        Ok(text.to_owned())
+    } else {
+        Err("write a namespace: lower-case letters, digits and '-', which only inside".to_owned())
+    }
+}
+
+fn is_label(text: &str, longest: usize) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let inside = !text.starts_with('-') && !text.ends_with('-');
+    !text.is_empty() && text.len() <= longest && text.bytes().all(fits) && inside
+}
+
 fn secret_of_namespace(text: &str) -> Result<SecretName, String> {
     let (namespace, name) = text.split_once('/').ok_or("write NAMESPACE/NAME of a Secret")?;
     Ok(SecretName { namespace: secret_name(namespace)?, name: secret_name(name)? })
@@ -214,5 +249,21 @@ mod tests {
         assert!(refusal(&["--credentials-secret", "No Such"]).contains("name of a Secret"));
         assert!(refusal(&["--http-addr", "localhost"]).contains("or off"));
         assert!(refusal(&["--api-burst", "0"]).contains("--api-burst"));
+        assert!(refusal(&["--lease-name", "a..b"]).contains("name of a Lease"));
+        assert!(refusal(&["--lease-name", "mfa-"]).contains("name of a Lease"));
+        assert!(refusal(&["--lease-namespace", "a.b"]).contains("a namespace"));
+    }
+
+    #[test]
+    fn nobody_is_elected_unless_asked_for() {
+        let run = |words: &[&str]| {
+            Arguments::try_parse_from(std::iter::once("mfa-operator").chain(words.iter().copied())).unwrap().run
+        };
+        let usual = run(&["run"]);
+        let namespace = usual.lease_namespace.as_deref();
+        assert_eq!((usual.leader_elect, usual.lease_name.as_str(), namespace), (false, "mfa-operator", None));
+        let told = run(&["--leader-elect", "--lease-name", "mfa.blue", "--lease-namespace", "kube-system"]);
+        let namespace = told.lease_namespace.as_deref();
+        assert_eq!((told.leader_elect, told.lease_name.as_str(), namespace), (true, "mfa.blue", Some("kube-system")));
     }
 }

@@ -5,12 +5,14 @@
 //! - The Secrets' versions are known before the first pass, so that no Secret seems missing that is there.
 //! - The operator's own writes start no pass: what it wrote is known to the pass that wrote it.
 
+pub mod lease;
+
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Future, StreamExt, TryStreamExt, stream};
+use futures::{Future, FutureExt, StreamExt, TryStreamExt, future, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config, Controller};
@@ -44,6 +46,7 @@ pub async fn run(
     let (synced, mut is_synced) = watch::channel(false);
     let secrets = tokio::spawn(watch_secrets(Arc::clone(&context), synced));
     let (reader, writer) = reflector::store();
+    let listed = reader.clone();
     let servers: Api<Guarded> = Api::all(context.kube.clone());
     let metrics = context.metrics.clone();
     let health = context.health.clone();
@@ -70,13 +73,13 @@ pub async fn run(
         health.stopping();
         stopping.send_replace(true);
     });
-    let mut early = stopped.clone();
+    let (mut early, mut unlisted) = (stopped.clone(), stopped.clone());
     tokio::select! {
         _ = is_synced.wait_for(|synced| *synced) => {}
         _ = early.wait_for(|stopped| *stopped) => return secrets.abort(),
     }
     tracing::info!("Secrets are known; starting");
-    Controller::for_stream(events, reader)
+    let work = Controller::for_stream(events, reader)
         .with_config(Config::default().concurrency(concurrency).debounce(DEBOUNCE))
         .reconcile_on(woken)
         .graceful_shutdown_on(async move {
@@ -88,8 +91,18 @@ pub async fn run(
                 // An object that went between its event and its pass is no trouble.
                 tracing::debug!(error = %chain(&error), "no pass");
             }
-        })
-        .await;
+        });
+    // The controller begins no pass before the first list is there, and waits for that list even when it is to stop.
+    let unlisted = async {
+        let _ = unlisted.wait_for(|stopped| *stopped).await;
+        if listed.wait_until_ready().now_or_never().is_some() {
+            future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = unlisted => {}
+    }
     secrets.abort();
 }
 

@@ -23,7 +23,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run::run(arguments.run)) {
+    let result = runtime.block_on(run::run(arguments.run));
+    // What still runs is not waited for: a name that is being looked up, say.
+    runtime.shutdown_background();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = %telemetry::chain(&error), "giving up");

@@ -7,6 +7,7 @@
 
 pub mod attempt;
 pub mod compare;
+pub mod deadline;
 pub mod desired;
 pub mod facts;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::Recorder;
 use tokio::time::{Instant, timeout};
 
+use self::deadline::Deadline;
 use self::facts::{Class, Outcome};
 use self::memory::{Answer, Memory, Unrecorded};
 use self::pass::Pass;
@@ -113,6 +115,8 @@ pub struct Context {
     pub health: Health,
     /// What the operator was told.
     pub settings: Settings,
+    /// Until when this process may write to the tenant.
+    pub deadline: Deadline,
     /// What is remembered, by uid.
     pub memories: Mutex<HashMap<String, Arc<Mutex<Memory>>>>,
 }
@@ -120,8 +124,8 @@ pub struct Context {
 impl Context {
     /// Whether a write to the tenant may start.
     #[must_use]
-    pub const fn may_write(&self) -> bool {
-        true
+    pub fn may_write(&self) -> bool {
+        self.deadline.may_write()
     }
 
     /// The Secret with the credentials of a resource in this namespace, whose spec names this one or none. The shared one

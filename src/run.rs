@@ -6,13 +6,16 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::admin::{self, Admin, HttpAddr};
 use crate::args::Run;
 use crate::backoff;
 use crate::controller;
+use crate::controller::lease::{Election, Lost};
 use crate::health::{Health, Part};
 use crate::metrics::Metrics;
+use crate::reconcile::deadline::Deadline;
 use crate::reconcile::facts;
 use crate::reconcile::peers::Peers;
 use crate::reconcile::secrets::Secrets;
@@ -21,7 +24,7 @@ use crate::sse::credentials::{Credentials, Wakes};
 use crate::sse::lists::Lists;
 use crate::sse::{self, Class, InvalidSettings, Limits, Schedule, TokenEndpoint};
 
-/// Why the operator could not start.
+/// Why the operator could not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Start {
     /// A flag cannot be used.
@@ -39,12 +42,15 @@ pub enum Start {
     /// The process cannot listen to signals.
     #[error("signals cannot be listened to")]
     Signals(#[from] std::io::Error),
+    /// Another process may be working by now.
+    #[error("cannot go on")]
+    Lost(#[from] Lost),
 }
 
 /// Runs the operator until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// [`Start`], before anything was done.
+/// [`Start`], before anything was done; or [`Start::Lost`], at once.
 pub async fn run(args: Run) -> Result<(), Start> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (metrics, health) = (Metrics::new(), Health::new());
@@ -74,6 +80,11 @@ pub async fn run(args: Run) -> Result<(), Start> {
     let lists = Lists::new(client.clone(), Arc::clone(&credentials), schedule, args.resync_interval, wakes.clone());
     let secrets = Secrets::new(kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone());
     let reporter = Reporter { controller: "mfa-operator".to_owned(), instance: None };
+    let deadline = if args.leader_elect { Deadline::not_yet() } else { Deadline::none() };
+    let election = args.leader_elect.then(|| {
+        let namespace = args.lease_namespace.as_deref().unwrap_or_else(|| kube.default_namespace());
+        Election::new(kube.clone(), namespace, &args.lease_name, deadline.clone())
+    });
     let context = Arc::new(Context {
         recorder: Recorder::new(kube.clone(), reporter),
         kube,
@@ -83,8 +94,8 @@ pub async fn run(args: Run) -> Result<(), Start> {
         secrets,
         peers: Arc::new(Peers::new(wakes.clone())),
         wakes,
-        metrics: metrics.clone(),
-        health,
+        metrics,
+        health: health.clone(),
         settings: Settings {
             credentials_secret: args.credentials_secret,
             shared_credentials: args
@@ -94,6 +105,7 @@ pub async fn run(args: Run) -> Result<(), Start> {
             resync: args.resync_interval,
             request_timeout: args.request_timeout,
         },
+        deadline,
         memories: Mutex::default(),
     });
     tracing::info!(
@@ -102,14 +114,26 @@ pub async fn run(args: Run) -> Result<(), Start> {
         resync_seconds = args.resync_interval.as_secs(),
         "starting"
     );
-    let stop = async move {
+    let (stopping, stopped) = watch::channel(false);
+    tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping: what is in flight is finished first");
+        stopping.send_replace(true);
+    });
+    let stop = |mut stopped: watch::Receiver<bool>| async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    controller::run(context, args.concurrency, woken, stop).await;
+    let work = || controller::run(context, args.concurrency, woken, stop(stopped.clone()));
+    match election {
+        Some(election) => {
+            health.stand_by(true);
+            election.lead(stop(stopped.clone()), work).await?;
+        }
+        None => work().await,
+    }
     pulse.abort();
     if let Some(admin) = admin {
         admin.stop().await;

@@ -31,6 +31,13 @@ const STRAY_TRIES: u32 = 20;
 const PLACE_KEPT: Duration = Duration::from_secs(5);
 
 impl Context {
+    /// Makes a call that writes to the tenant, while it may be made. What is in flight when it may not any more is dropped,
+    /// and what came of it is not known.
+    async fn write<T>(&self, method: Method, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let unknown = |_| Err(Failure::new(method, Reason::Unreachable, None, Acted::Perhaps));
+        self.deadline.within(call).await.unwrap_or_else(unknown)
+    }
+
     /// The time limit around a step.
     #[must_use]
     pub fn step_limit(&self, step: Step) -> Duration {

@@ -143,10 +143,22 @@ impl Client {
     /// # Errors
     /// [`Failure`]; a 404 of whatever form is one, and so is an answer without a body.
     pub async fn list(&self, token: &Token, folder: Folder, offset: u64, limit: u64) -> Result<Part<Remote>, Failure> {
-        let call = Call { method: Method::Get, route: COLLECTION_ROUTE, folder: Some(folder) };
         let (offset, limit) = (offset.to_string(), limit.to_string());
-        let query = [("folder", folder.as_str()), ("offset", &offset), ("limit", &limit)];
-        let answer = self.perform(call, token, self.target.http.get(self.url(None)).query(&query)).await?;
+        self.list_with(token, folder, &[("folder", folder.as_str()), ("offset", &offset), ("limit", &limit)]).await
+    }
+
+    /// A folder's objects, asked for as the document has it: it knows no pages, and a server may refuse to be asked for
+    /// one.
+    ///
+    /// # Errors
+    /// As [`Client::list`].
+    pub async fn list_unpaged(&self, token: &Token, folder: Folder) -> Result<Part<Remote>, Failure> {
+        self.list_with(token, folder, &[("folder", folder.as_str())]).await
+    }
+
+    async fn list_with(&self, token: &Token, folder: Folder, query: &[(&str, &str)]) -> Result<Part<Remote>, Failure> {
+        let call = Call { method: Method::Get, route: COLLECTION_ROUTE, folder: Some(folder) };
+        let answer = self.perform(call, token, self.target.http.get(self.url(None)).query(query)).await?;
         answer::success(&answer.body).and_then(answer::part).map_err(|cause| unexpected(call, &answer, cause))
     }
 

@@ -120,6 +120,21 @@ impl<T> Assembly<T> {
         if self.pages >= MOST_PAGES { Next::Incomplete } else { Next::Page { offset, limit: self.limit } }
     }
 
+    /// Takes in a list that was asked for without pages: what came is all, unless it says itself that there is more.
+    pub fn push_whole(&mut self, part: Part<T>) -> Next {
+        let count = part.items.len() as u64;
+        let total = part.total;
+        self.dropped += part.dropped;
+        for (id, item) in part.items {
+            if self.ids.insert(id.clone()) {
+                self.items.push((id, item));
+            }
+        }
+        let distinct = self.items.len() as u64 == count;
+        let whole = distinct && self.dropped == 0 && total.is_none_or(|total| total == count);
+        if whole { Next::Complete } else { Next::Incomplete }
+    }
+
     /// What was listed.
     #[must_use]
     pub fn into_items(self) -> Vec<(String, T)> {
@@ -311,6 +326,18 @@ mod tests {
     fn a_smaller_limit_of_the_server_is_respected() {
         let server = |at: u64, _| Part { limit: Some(2), bare: false, ..part(at..(at + 2).min(5), None) };
         assert_eq!(read(200, server), (Next::Complete, 5, 3));
+    }
+
+    #[test]
+    fn what_comes_without_pages_is_all_unless_it_says_otherwise() {
+        let whole = |part| Assembly::new(2).push_whole(part);
+        assert_eq!(whole(part(0..5, None)), Next::Complete);
+        assert_eq!(whole(part(0..5, Some(5))), Next::Complete);
+        assert_eq!(whole(part(0..5, Some(9))), Next::Incomplete);
+        assert_eq!(whole(Part { dropped: 1, ..part(0..5, None) }), Next::Incomplete);
+        let mut twice = part(0..2, None);
+        twice.items.extend(part(0..1, None).items);
+        assert_eq!(whole(twice), Next::Incomplete);
     }
 
     #[test]

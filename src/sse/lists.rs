@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::client::Client;
 use super::credentials::{Access, Credentials, Settled, State, Waiter, Wakes};
-use super::error::{Class, Failure, Method};
+use super::error::{Class, Failure, Method, Reason};
 use super::inventory::{Assembly, Inventory, Listed, Mark, Next, Write};
 use super::types::{Folder, Remote};
 use super::{CredentialKey, Schedule};
@@ -65,6 +65,8 @@ struct Entry {
     due: Instant,
     failure: Option<Failure>,
     failures: u32,
+    /// The server refuses to be asked for pages.
+    unpaged: bool,
     /// The last try found no token to try with.
     no_token: bool,
     incomplete: u32,
@@ -167,6 +169,7 @@ impl Lists {
             due: Instant::now(),
             failure: None,
             failures: 0,
+            unpaged: false,
             no_token: false,
             incomplete: 0,
             good: Instant::now(),
@@ -309,6 +312,8 @@ impl Lists {
         mut access: Access,
         folder: Folder,
     ) -> Result<Option<(Vec<(String, Remote)>, bool)>, Failure> {
+        let entry_unpaged = self.entries().get(&(key.clone(), folder)).map(|entry| entry.unpaged);
+        let mut unpaged = entry_unpaged.unwrap_or_default();
         let mut assembly = Assembly::new(PAGE);
         let mut next = assembly.first();
         loop {
@@ -318,11 +323,24 @@ impl Lists {
             let queued = Instant::now();
             let permit = Arc::clone(&access.budget).acquire().await;
             self.client.metrics().waited_for_turn(queued.elapsed());
-            let result = self.client.list(&access.token, folder, offset, limit).await;
+            let result = if unpaged {
+                self.client.list_unpaged(&access.token, folder).await
+            } else {
+                self.client.list(&access.token, folder, offset, limit).await
+            };
             if self.credentials.settle(&access, folder, Method::Get, permit, &result) == Settled::Refreshing {
                 return Ok(None);
             }
-            next = assembly.push(result?);
+            let refused = result.as_ref().err().map(|failure| failure.reason);
+            if refused == Some(Reason::InvalidQueryParameter) && !unpaged && offset == 0 {
+                // The document knows no pages; a server that holds to it is asked without.
+                unpaged = true;
+                continue;
+            }
+            next = if unpaged { assembly.push_whole(result?) } else { assembly.push(result?) };
+            if unpaged && let Some(entry) = self.entries().get_mut(&(key.clone(), folder)) {
+                entry.unpaged = true;
+            }
             // The token may have been refreshed between two pages.
             if let State::Ready(fresh) = self.credentials.probe(key) {
                 access = fresh;

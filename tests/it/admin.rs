@@ -37,6 +37,11 @@ async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     (status, answer.text().await.expect("a text"))
 }
 
+/// What this operator tells whoever scrapes it.
+pub(crate) async fn scraped(operator: &Operator) -> String {
+    get(address(operator).await, "/metrics").await.1
+}
+
 /// Every series with its value.
 async fn metrics(address: SocketAddr) -> BTreeMap<String, f64> {
     let (status, text) = get(address, "/metrics").await;
@@ -68,8 +73,8 @@ async fn wait_ready(address: SocketAddr) {
     let begin = Instant::now();
     loop {
         let (status, text) = get(address, "/readyz").await;
-        if status == 200 {
-            return assert_eq!(text, "ok\n");
+        if (status, text.as_str()) == (200, "ok\n") {
+            return;
         }
         assert!(begin.elapsed() < LIMIT, "not ready: {text}");
         sleep(LOOK_AGAIN).await;
@@ -123,6 +128,26 @@ async fn the_operator_lives_without_an_api_server_and_is_ready_once_it_has_seen_
     assert_eq!(metrics[&format!(r#"build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION"))], 1.0);
     assert_eq!(operator.terminate().await.code(), Some(0));
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_is_ready_and_leads_once_the_leader_has_gone() {
+    let stage = Stage::new().await;
+    let electing = || stage.operator().flag("--leader-elect", "").flag("--lease-namespace", &stage.namespace.name);
+    let leader = electing().start();
+    let first = address(&leader).await;
+    wait_metrics(first, "that it leads", |metrics| metrics["leader"] == 1.0).await;
+    wait_ready(first).await;
+    let standby = electing().start();
+    standby.wait_message("another process leads").await;
+    let second = address(&standby).await;
+    assert_eq!(get(second, "/readyz").await, (200, "standby\n".to_owned()));
+    assert_eq!(get(second, "/livez").await, (200, "ok\n".to_owned()));
+    assert_eq!(metrics(second).await["leader"], 0.0);
+    assert_eq!(leader.terminate().await.code(), Some(0));
+    wait_metrics(second, "that it leads", |metrics| metrics["leader"] == 1.0).await;
+    wait_ready(second).await;
+    assert_eq!(standby.terminate().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

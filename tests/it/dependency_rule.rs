@@ -12,6 +12,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("run", &["args", "backoff", "controller", "reconcile", "crd", "sse", "admin", "health", "metrics"]),
     ("args", &["reconcile", "crd", "sse", "admin"]),
     ("controller", &["reconcile", "conditions", "crd", "sse", "health", "metrics"]),
+    ("controller::lease::candidate", PURE),
     ("reconcile", &["backoff", "claims", "conditions", "crd", "sse", "health", "metrics"]),
     ("crd", &[]),
     ("sse", &["metrics"]),

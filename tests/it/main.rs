@@ -5,10 +5,12 @@
 
 mod admin;
 mod adoption;
+mod answers;
 mod bad_input;
 mod counts;
 mod crd;
 mod credentials;
+mod demo;
 mod dependency_rule;
 mod docs;
 mod drift;
@@ -16,6 +18,9 @@ mod errors;
 mod faults;
 mod generated;
 mod harness;
+mod leader;
 mod lifecycle;
+mod no_secret;
 mod operator;
 mod steps;
+mod stop;

@@ -12,7 +12,6 @@
 //! let server = stage.wait_ready("corp", "True", "Available").await;
 //! assert_eq!(operator.terminate().await.code(), Some(0));
 //! ```
-#![allow(dead_code, reason = "tests come that use the rest")]
 
 use std::{
     collections::BTreeMap,

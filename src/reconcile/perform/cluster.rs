@@ -105,6 +105,10 @@ impl Pass {
     }
 
     pub(super) async fn claim_name(&mut self) -> Outcome {
+        // The next leader takes whatever attempt it finds for one in flight.
+        if !self.context.may_write() {
+            return Outcome::NotLeading;
+        }
         let Ok(desired) = &self.desired else { return Outcome::KubeFailed };
         let nonce = format!("{:016x}", rand::random::<u64>());
         let secrets = self.observed.clone().unwrap_or_default();

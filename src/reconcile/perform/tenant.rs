@@ -95,12 +95,15 @@ impl Pass {
         });
     }
 
-    /// The permit is used up by one call, if the credential may make it.
+    /// The permit is used up by one call, if this process and the credential may make it.
     pub(super) fn use_permit(&mut self, method: Method) -> Result<(Access, crate::sse::Permit), Outcome> {
         let Some((access, permit)) = self.permit.take() else {
             tracing::error!(resource = %self.waiter, "a call without a permit: please report this");
             return Err(Outcome::KubeFailed);
         };
+        if method != Method::Get && !self.context.may_write() {
+            return Err(Outcome::NotLeading);
+        }
         match self.context.credentials.try_forbidden(&access, self.folder, method) {
             Ok(()) => Ok((access, permit)),
             Err(failure) => Err(self.refused(&failure)),
@@ -121,7 +124,8 @@ impl Pass {
         });
         let body = desired.body(&self.secrets);
         let client = self.context.client.clone();
-        let result = client.create(&access.token, desired.folder, desired.position, &body).await;
+        let call = client.create(&access.token, desired.folder, desired.position, &body);
+        let result = self.context.write(Method::Post, call).await;
         if self.context.credentials.settle(&access, self.folder, Method::Post, permit, &result) == Settled::Refreshing {
             self.unacted(&nonce);
             return Outcome::Refreshing;
@@ -250,7 +254,7 @@ impl Pass {
         let body = desired.overlay(&shown.fields, &self.secrets);
         self.remember(|memory, _| memory.sent = None);
         let client = self.context.client.clone();
-        let result = client.replace(&access.token, &id, &body).await;
+        let result = self.context.write(Method::Put, client.replace(&access.token, &id, &body)).await;
         if self.context.credentials.settle(&access, self.folder, Method::Put, permit, &result) == Settled::Refreshing {
             return Outcome::Refreshing;
         }
@@ -276,7 +280,7 @@ impl Pass {
             Err(outcome) => return outcome,
         };
         let client = self.context.client.clone();
-        let result = client.delete(&access.token, &id).await;
+        let result = self.context.write(Method::Delete, client.delete(&access.token, &id)).await;
         if self.context.credentials.settle(&access, self.folder, Method::Delete, permit, &result) == Settled::Refreshing
         {
             return Outcome::Refreshing;
@@ -343,7 +347,7 @@ pub(in crate::reconcile) fn delete_stray(
                 sleep(context.delay(Class::Server, failures, 0, None)).await;
             }
             let _permit = Arc::clone(&access.budget).acquire().await;
-            match context.client.delete(&access.token, &id).await {
+            match context.write(Method::Delete, context.client.delete(&access.token, &id)).await {
                 Ok(_) => {
                     tracing::info!(resource = %waiter, id, "the object of a resource that is gone is deleted");
                     return;

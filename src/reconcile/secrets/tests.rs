@@ -89,7 +89,9 @@ fn a_value_that_cannot_be_used_is_told_with_its_key_and_never_shown() {
         (b"PLAINTEXT\0", "holds a character that cannot be printed or sent"),
         (b" PLAINTEXT", "begins or ends with white space"),
     ] {
-        let told = |key: &str| format!("Key {key:?} of Secret \"prisma-access\" with the credentials cannot be used: it {why}.");
+        let told = |key: &str| {
+            format!("Key {key:?} of Secret \"prisma-access\" with the credentials cannot be used: it {why}.")
+        };
         let mut all = vec![("token", unusable(&[("token", value)]))];
         all.push(("client_id", unusable(&account(value, b"PLAINTEXT", b"1"))));
         all.push(("client_secret", unusable(&account(b"PLAINTEXT", value, b"1"))));
