@@ -28,6 +28,9 @@ use super::types::Folder;
 use super::{CredentialKey, Schedule};
 use crate::telemetry::chain;
 
+#[cfg(test)]
+mod tests;
+
 /// One that waits for something of this layer; its name means nothing here.
 pub type Waiter = Arc<str>;
 
