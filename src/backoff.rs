@@ -28,7 +28,9 @@ pub fn delay(class: Class, failures: u32, same: u32, resync: Duration, retry_aft
         Class::Server if same >= SAME_SERVER_ERROR_LIMIT => 30 * MINUTE,
         Class::Server => doubling(5 * SECOND, 10 * MINUTE, failures),
     };
-    retry_after.map_or(nominal, |asked| if class == Class::Throttled { asked } else { asked.max(nominal) })
+    // Asked to wait for less than a second, or until a time that has passed: that is no way to wait.
+    let asked = retry_after.filter(|asked| *asked >= SECOND);
+    asked.map_or(nominal, |asked| if class == Class::Throttled { asked } else { asked.max(nominal) })
 }
 
 /// `first`, doubled with every failure after the first, up to `last`.
@@ -88,6 +90,7 @@ mod tests {
     fn what_the_api_asks_for_is_honoured_in_full() {
         let asked = Some(Duration::from_secs(90));
         assert_eq!(delay(Class::Throttled, 9, 1, RESYNC, asked).as_secs(), 90);
+        assert_eq!(delay(Class::Throttled, 2, 1, RESYNC, Some(Duration::ZERO)).as_secs(), 4);
         assert_eq!(delay(Class::Server, 1, 1, RESYNC, asked).as_secs(), 90);
         assert_eq!(delay(Class::Server, 9, 1, RESYNC, asked).as_secs(), 600);
     }

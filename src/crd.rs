@@ -1,7 +1,7 @@
 //! The `MfaServer` resource: what users write, what the operator answers, and the rules that the API server holds.
 //!
 //! The doc comments on fields are the text of `kubectl explain` and of `docs/reference.md`: they speak to users. Every
-//! rule stands in [`rules`] with the sentence that is shown when it is broken. `make generate` writes what follows from
+//! rule stands in `rules` with the sentence that is shown when it is broken. `make generate` writes what follows from
 //! this file.
 #![allow(unreachable_pub, reason = "KubeSchema repeats each struct, `pub` included, inside of a function")]
 

@@ -5,10 +5,19 @@
 //! [`reconcile::facts::Facts`], asks the pure function [`reconcile::step::next_step`] for one step, performs it, lets the
 //! facts learn the outcome and asks again, until the answer is to wait. What is known then becomes the status.
 //!
+//! # The modules
+//! - [`args`], [`run`], [`telemetry`]: the command line, what is built of it, logs.
+//! - [`controller`]: what is watched and what starts a pass. [`reconcile`]: the pass; its rules stand in
+//!   [`reconcile::step`].
+//! - [`crd`]: the resource. [`conditions`]: what its status says.
+//! - [`claims`], [`backoff`]: who owns a name; when a refusal is tried again. Both pure.
+//! - [`sse`]: the tenant's API: calls, errors, tokens, lists, budgets.
+//!
 //! # The dependency rule
-//! `main → run → controller → reconcile (driver, perform) → {sse, crd}`. The pure files (`facts`, `step`, `desired`, `compare`,
-//! `report`, `claims`, `backoff`, `conditions`) see each other, `crd` and `sse::types` at most. `sse` names neither kube
-//! nor `crd`; `crd` never names `sse`. `tests/it/dependency_rule.rs` holds it.
+//! `main → run → controller → reconcile (driver, pass, perform) → {sse, crd}`. The pure files (`attempt`, `desired`,
+//! `compare`, `report`, `claims`, `backoff`, `conditions`) see each other, `facts`, `step`, `crd` and `sse::types` at most;
+//! `facts` and `step` see each other and nothing else. `sse` names neither kube nor `crd`; `crd` never names `sse`.
+//! `tests/it/dependency_rule.rs` holds it. `docs/architecture.md` says why.
 
 pub mod args;
 pub mod backoff;

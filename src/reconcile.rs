@@ -29,9 +29,10 @@ use kube::runtime::events::Recorder;
 use tokio::time::timeout;
 
 use self::facts::{Class, Outcome};
-use self::memory::Memory;
+use self::memory::{Answer, Memory, Unrecorded};
 use self::pass::Pass;
 use self::peers::Peers;
+use self::perform::delete_stray;
 use self::secrets::Secrets;
 use self::step::{RULES, Step, Verdict, decide};
 use crate::backoff;
@@ -129,6 +130,12 @@ impl Context {
         if serves && self.secrets.version(&own).is_none() { shared.secret.clone() } else { own }
     }
 
+    /// What becomes of the object when the resource is deleted.
+    #[must_use]
+    pub fn deletion_policy(&self, server: &MfaServer) -> DeletionPolicy {
+        server.spec.deletion_policy.unwrap_or(self.settings.default_deletion_policy)
+    }
+
     /// The delay after a refusal, with its jitter.
     #[must_use]
     pub fn delay(&self, class: Class, failures: u32, same: u32, asked: Option<Duration>) -> Duration {
@@ -140,9 +147,18 @@ impl Context {
         Arc::clone(memories.entry(uid.to_owned()).or_default())
     }
 
-    /// Forgets a resource that is gone.
-    pub fn forget(&self, waiter: &sse::credentials::Waiter, uid: &str) {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    /// Forgets a resource that is gone. What was created for it and no status holds goes with it, unless a pass is under
+    /// way, which will see to that.
+    pub fn forget(self: &Arc<Self>, waiter: &sse::credentials::Waiter, uid: &str) {
+        let memory = self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        let unrecorded = memory
+            .and_then(Arc::into_inner)
+            .and_then(|memory| memory.lock().unwrap_or_else(PoisonError::into_inner).unrecorded.take());
+        if let Some(Unrecorded { answer: Answer::Created(id), server, access, .. }) = unrecorded
+            && self.deletion_policy(&server) == DeletionPolicy::Delete
+        {
+            delete_stray(self, waiter, access, id, 0);
+        }
         self.lists.forget(waiter);
         self.credentials.forget(waiter);
         self.secrets.forget(waiter);

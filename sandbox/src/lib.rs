@@ -4,4 +4,5 @@
 //! the operator's own types fails a test instead of being shared by both sides.
 
 pub mod control_plane;
+pub mod demo;
 pub mod simulator;

@@ -36,7 +36,7 @@ pub struct MfaServerStatus {
     #[schemars(length(max = 1024))]
     pub position: Option<String>,
 
-    /// The member of `spec.mfaVendorType` that was last written to the tenant.
+    /// The vendor: the member of `spec.mfaVendorType` that is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub vendor: Option<String>,

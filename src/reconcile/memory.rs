@@ -65,6 +65,8 @@ pub struct Unrecorded {
     pub answer: Answer,
     /// The resource as it was when the attempt was made.
     pub server: Arc<MfaServer>,
+    /// What it was sent with: the credential may be forgotten with its last resource.
+    pub access: Access,
 }
 
 /// An attempt that this process recorded.
@@ -93,6 +95,8 @@ pub struct Memory {
     run: Option<Run>,
     /// The answer to a create that no status holds yet.
     pub unrecorded: Option<Unrecorded>,
+    /// What the object was last sent of secrets, as a keyed hash; `None` where it is not known what it holds.
+    pub sent: Option<u64>,
     /// The last attempt that this process recorded.
     pub minted: Option<Minted>,
     /// Since when this process knows of an attempt whose answer is not known, and whether it has settled.
@@ -105,14 +109,22 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Counts a refusal; answers how often it came running, and how often with the same words.
-    pub fn count(&mut self, class: Class, cause: (&'static str, Option<i32>), yields: &Yields) -> (u32, u32) {
+    /// Counts a refusal; answers how often it came running, and how often with the same words, where it had any that were
+    /// `decoded`.
+    pub fn count(
+        &mut self,
+        class: Class,
+        cause: (&'static str, Option<i32>),
+        decoded: bool,
+        yields: &Yields,
+    ) -> (u32, u32) {
         let (failures, same) = match &self.run {
             Some(run) if run.class == class && run.yields == *yields => {
                 (run.failures + 1, if run.cause == cause { run.same + 1 } else { 1 })
             }
             _ => (1, 1),
         };
+        let same = if decoded { same } else { 0 };
         self.run = Some(Run { class, cause, failures, same, yields: yields.clone() });
         (failures, same)
     }

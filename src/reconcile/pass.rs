@@ -13,7 +13,9 @@ use secrecy::SecretString;
 
 use super::attempt::Attempt as Record;
 use super::desired::{Desired, InvalidSpec, desired};
-use super::facts::{Adoption, Answer, Attempt, Class, Facts, Outcome, Sameness, SecretProblem, Seen, Sight, Stored};
+use super::facts::{
+    Adoption, Answer, Attempt, Class, Credential, Facts, Outcome, Sameness, SecretProblem, Seen, Sight, Stored,
+};
 use super::memory::{self, Memory, Yields};
 use super::report::Cause;
 use super::secrets::credential_key;
@@ -28,6 +30,9 @@ use crate::sse::budget::Permit;
 use crate::sse::credentials::{self, Access, Waiter};
 use crate::sse::types::{Folder, Remote};
 use crate::sse::{self, CredentialKey, Failure};
+
+/// What `observedSecrets` names the credentials by, for a token that tells no tenant. It cannot be a Secret's name.
+pub(super) const CREDENTIALS: &str = "(credentials)";
 
 /// One pass over one resource.
 pub struct Pass {
@@ -172,14 +177,22 @@ impl Pass {
         self.key = credential_key(&secret);
         self.yields = self.yields(&secret);
 
-        let (credential, cause) = self.credential(&secret);
+        // Nothing is asked for a resource that is not to reach the tenant.
+        let deleting = server.metadata.deletion_timestamp.is_some();
+        let idle = if deleting { self.is_forced() } else { server.spec.suspend };
+        let (credential, cause) = if idle {
+            self.context.credentials.forget(&self.waiter);
+            (Credential::Pending, None)
+        } else {
+            self.credential(&secret)
+        };
         if let Some(cause) = cause {
             self.cause = cause;
         }
         self.tenant = self.context.credentials.tenant(&self.key);
         let record = Record::of(&server).filter(|record| !record.is_answered(&server));
         let attempt = self.attempt(record.as_ref());
-        let (list, found) = self.list(credential, record.as_ref(), attempt);
+        let (list, found) = self.list(credential, idle, record.as_ref(), attempt);
         let fields = self.compare();
         let versions = self.versions(record.as_ref(), found);
         let (echo, verifiable) = self.echo(versions);
@@ -212,7 +225,7 @@ impl Pass {
     fn stored(&self, attempt: Attempt) -> Stored {
         let (server, status) = (&self.server, self.status());
         let verb = |name: &str| server.annotations().get(name);
-        let policy = server.spec.deletion_policy.unwrap_or(self.context.settings.default_deletion_policy);
+        let policy = self.context.deletion_policy(server);
         let synced = current(&status.conditions, SYNCED, self.generation);
         let known = [reason::UP_TO_DATE, reason::DRIFT_REPORTED, reason::FLAPPING];
         Stored {
@@ -223,7 +236,7 @@ impl Pass {
             was_in_order: status.id.is_some()
                 && synced.is_some_and(|condition| known.contains(&condition.reason.as_str())),
             suspended: server.spec.suspend,
-            force_delete: verb(ANNOTATION_FORCE_DELETE).is_some_and(|value| value == "true"),
+            force_delete: self.is_forced(),
             retain: policy == DeletionPolicy::Retain,
             adoption: match server.spec.adoption_policy {
                 _ if verb(ANNOTATION_ID).is_some() => Adoption::Always,
@@ -238,6 +251,10 @@ impl Pass {
     pub(super) fn status(&self) -> &MfaServerStatus {
         static NONE: std::sync::LazyLock<MfaServerStatus> = std::sync::LazyLock::new(MfaServerStatus::default);
         self.server.status.as_ref().unwrap_or(&NONE)
+    }
+
+    fn is_forced(&self) -> bool {
+        self.annotation(ANNOTATION_FORCE_DELETE).is_some_and(|value| value == "true")
     }
 
     pub(super) fn annotation(&self, name: &str) -> Option<String> {
@@ -275,9 +292,8 @@ impl Pass {
             return;
         }
         self.remember(|memory, _| {
-            let (failures, same) = memory.count(class, named, &yields);
-            let decoded_500 = failure.http_status == Some(500) && failure.acted == sse::Acted::No;
-            let same = if decoded_500 { same } else { 0 };
+            let decoded = failure.http_status == Some(500) && failure.acted == sse::Acted::No;
+            let (failures, same) = memory.count(class, named, decoded, &yields);
             let delay = context.delay(class, failures, same, failure.retry_after);
             memory.wait(delay, yields.clone());
         });
@@ -285,11 +301,7 @@ impl Pass {
 
     /// Whether the same decoded 500 has come so often that somebody has to act.
     pub(super) fn is_repeated(&mut self, verdict: Verdict) -> bool {
-        let error = self.cause.error.as_ref();
-        let is_500 =
-            error.is_some_and(|error| error.http_status == Some(500) && error.reason.as_deref() == Some("ServerError"));
         verdict == Verdict::Refused(Class::Server)
-            && is_500
             && self.remember(|memory, _| memory.same()) >= crate::backoff::SAME_SERVER_ERROR_LIMIT
     }
 }

@@ -19,6 +19,8 @@ mod end;
 mod record;
 mod tenant;
 
+pub(super) use tenant::delete_stray;
+
 /// Who the API server knows the operator's fields by.
 pub const FIELD_MANAGER: &str = "mfa-operator";
 /// How long a step towards the API server may take.

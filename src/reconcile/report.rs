@@ -39,6 +39,8 @@ pub struct Known<'a> {
     pub stale: bool,
     /// The object was seen to differ from the spec.
     pub differs: bool,
+    /// The object was seen to equal the spec, but for its secrets.
+    pub equals: bool,
     /// Whether the API takes the credential, where it is known.
     pub authenticated: Option<bool>,
     /// The object, as it is or is to be.
@@ -130,7 +132,9 @@ fn judge(known: &Known<'_>) -> Judgement {
         Verdict::Credential(CredentialProblem::Rejected | CredentialProblem::TokenRejected) => {
             of(Ready::False, Stalled, cause)
         }
-        Verdict::Credential(CredentialProblem::TokenUnavailable) => of(Ready::AsItWas, Reconciling, cause),
+        Verdict::Credential(CredentialProblem::TokenUnavailable | CredentialProblem::TokenUnavailableLong) => {
+            of(Ready::AsItWas, Reconciling, cause)
+        }
         Verdict::TenantMismatch => of(Ready::False, Stalled, reason::TENANT_MISMATCH),
         Verdict::DuplicateClaim => of(Ready::False, Stalled, reason::DUPLICATE_CLAIM),
         Verdict::NameTaken => of(Ready::False, Stalled, cause),
@@ -159,7 +163,7 @@ fn judge(known: &Known<'_>) -> Judgement {
 #[must_use]
 pub fn report(known: &Known<'_>) -> (MfaServerStatus, Option<Event>) {
     let judgement = judge(known);
-    let was_ready = current(&known.previous.conditions, READY, known.generation);
+    let was_ready = standing(known, READY);
     let now = Time(known.now);
     let message = if known.cause.message.is_empty() { sentence(known.verdict) } else { &known.cause.message };
     let set = |kind: &str, state, reason: &str, message: &str| {
@@ -209,11 +213,20 @@ pub fn report(known: &Known<'_>) -> (MfaServerStatus, Option<Event>) {
     (status, event)
 }
 
+/// The condition that still holds. To suspend is a change of the spec too: what was said before holds where the object
+/// equals the spec as it is now.
+fn standing<'a>(known: &Known<'a>, kind: &str) -> Option<&'a Condition> {
+    let conditions = &known.previous.conditions;
+    let only_suspended = known.verdict == Verdict::Suspended && known.equals;
+    current(conditions, kind, known.generation)
+        .or_else(|| conditions::find(conditions, kind).filter(|_| only_suspended))
+}
+
 type Set<'a> = dyn Fn(&str, State, &str, &str) -> Condition + 'a;
 
 /// The last look that told: kept while nothing newer is known, for it tells whether a difference is drift.
 fn synced(known: &Known<'_>, judgement: &Judgement, message: &str, set: &Set<'_>) -> Condition {
-    let kept = current(&known.previous.conditions, SYNCED, known.generation);
+    let kept = standing(known, SYNCED);
     match known.verdict {
         Verdict::InOrder => {
             set(SYNCED, State::True, reason::UP_TO_DATE, "The candidate configuration equals the spec.")

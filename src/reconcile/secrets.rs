@@ -299,6 +299,13 @@ impl Secrets {
         keys.insert(field.key.clone(), print);
     }
 
+    /// A keyed hash of what an object of this id was sent: known again where no echo tells it.
+    #[must_use]
+    pub fn print_of(&self, id: &str, secrets: &[SecretString]) -> u64 {
+        let secrets: Vec<&str> = secrets.iter().map(SecretString::expose_secret).collect();
+        self.print_key.hash_one((id, secrets))
+    }
+
     /// Whether an echoed digest is that of this field's secret at this version; `None` where the secret has not been read.
     #[must_use]
     pub fn is_print(&self, namespace: &str, field: &SecretField, version: &str, digest: &str) -> Option<bool> {
@@ -371,12 +378,12 @@ fn vendor_secret(field: &SecretField, value: Option<&SecretBytes>) -> Result<Sec
     };
     let invalid = |what: String| Unusable {
         problem: SecretProblem::Invalid,
-        message: format!("Key {key:?} of Secret {name:?}, which {of} refers to, {what}."),
+        message: format!("Key {key:?} of Secret {name:?}, which {of} refers to, cannot be used: {what}."),
     };
     let text = secret_text(value.expose_secret()).map_err(|error| invalid(error.to_string()))?;
     if text.expose_secret().chars().count() < field.min_length {
         return Err(invalid(format!(
-            "is shorter than the {} characters that the API takes at least",
+            "it is shorter than the {} characters that the API takes at least",
             field.min_length
         )));
     }
@@ -388,7 +395,7 @@ fn source(name: &str, mut data: std::collections::BTreeMap<String, ByteString>) 
     let mut take = |key: &str| data.remove(key).map(|bytes| SecretBytes::from(bytes.0));
     let invalid = |key: &str, error: &dyn std::fmt::Display| Unusable {
         problem: SecretProblem::Invalid,
-        message: format!("Key {key:?} of Secret {name:?} with the credentials {error}."),
+        message: format!("Key {key:?} of Secret {name:?} with the credentials cannot be used: {error}."),
     };
     let token = take("token");
     let account = ["client_id", "client_secret", "tsg_id"].map(|key| (key, take(key)));
@@ -421,13 +428,13 @@ fn source(name: &str, mut data: std::collections::BTreeMap<String, ByteString>) 
     }
     let mut texts = texts.into_iter();
     let (Some(client_id), Some(client_secret), Some(tsg_id)) = (texts.next(), texts.next(), texts.next()) else {
-        return Err(invalid("client_id", &"cannot be read"));
+        return Err(invalid("client_id", &"it cannot be read"));
     };
     let tsg_id = tsg_id.expose_secret();
     if tsg_id.len() > 64 || !tsg_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
         return Err(invalid(
             "tsg_id",
-            &"is not the id of a tenant service group: letters, digits, _ and -, at most 64",
+            &"it is not the id of a tenant service group: letters, digits, _ and -, at most 64",
         ));
     }
     Ok(Source::ServiceAccount { client_id, client_secret, tsg_id: tsg_id.to_owned() })

@@ -239,6 +239,13 @@ pub const RULES: &[Rule] = &[
         decide: |f| (f.credential == Credential::Pending).then_some(Step::Done(Verdict::Token)),
     },
     Rule {
+        name: "an outage of the token endpoint leaves what was in order as it was",
+        decide: |f| {
+            let outage = f.credential == Credential::Broken(CredentialProblem::TokenUnavailable);
+            (outage && f.was_in_order && !f.deleting).then_some(Step::Done(Verdict::Token))
+        },
+    },
+    Rule {
         name: "the credential cannot be used",
         decide: |f| match f.credential {
             Credential::Broken(problem) => Some(stop(f, Verdict::Credential(problem))),

@@ -120,8 +120,8 @@ pub enum State {
     Rejected(Failure),
     /// The token endpoint refused.
     TokenRejected(Failure),
-    /// The token endpoint gave no usable answer.
-    TokenUnavailable(Failure),
+    /// The token endpoint has given no usable answer for this long.
+    TokenUnavailable(Failure, Duration),
     /// A token is at hand.
     Ready(Access),
 }
@@ -180,6 +180,8 @@ struct Fetch {
     after_refusal: bool,
     failures: u32,
     failed: Option<(Failure, Instant)>,
+    /// Since when no token could be fetched.
+    since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -359,7 +361,8 @@ impl Credentials {
             return if failure.class == Class::Credential {
                 State::TokenRejected(failure.clone())
             } else {
-                State::TokenUnavailable(failure.clone())
+                let long = entry.fetch.since.map_or(Duration::ZERO, |since| since.elapsed());
+                State::TokenUnavailable(failure.clone(), long)
             };
         }
         if !entry.fetch.running {
@@ -394,6 +397,7 @@ impl Credentials {
             }
             Err(failure) => {
                 entry.fetch.failures += 1;
+                entry.fetch.since.get_or_insert(now);
                 let delay = self.schedule.delay(failure.class, entry.fetch.failures, failure.retry_after);
                 tracing::warn!(credential = %key, retry_in_seconds = delay.as_secs(), error = %chain(&failure), "no token");
                 entry.fetch.failed = Some((failure, now + delay));

@@ -30,7 +30,7 @@ const PAGE: u64 = 200;
 /// The least time between the begins of two lists on demand.
 const BETWEEN_DEMANDS: Duration = Duration::from_secs(1);
 /// After so many resyncs without a list, what was true may not be.
-const MISSED_RESYNCS: u32 = 3;
+pub const MISSED_RESYNCS: u32 = 3;
 /// After so many incomplete lists running, own writes wait for the next one: they may be what disturbs it.
 const INCOMPLETE_RUNNING: u32 = 2;
 
@@ -127,6 +127,11 @@ impl Lists {
             entry.no_token = false;
             entry.failure = None;
             entry.due = Instant::now();
+            entry.notify.notify_one();
+        }
+        if !ready && let Some(probe) = self.credentials.next_probe(key).filter(|probe| *probe < entry.due) {
+            // The list is the call that finds out whether a refused credential is good again.
+            entry.due = probe;
             entry.notify.notify_one();
         }
         let listed = entry.inventory.listed();
@@ -232,7 +237,7 @@ impl Lists {
             | State::Expired
             | State::Rejected(_)
             | State::TokenRejected(_)
-            | State::TokenUnavailable(_) => return self.postpone(key, folder),
+            | State::TokenUnavailable(..) => return self.postpone(key, folder),
         };
         let begun = self.mark();
         let started = Instant::now();
@@ -322,6 +327,10 @@ impl Lists {
 
 /// When the next list begins: when it is due, or as soon as may be where somebody asks and nothing has failed.
 fn begin_at(entry: &Entry) -> Instant {
+    // Without a token, asking does not hurry it: the credential wakes whoever waits, and looking then does.
+    if entry.no_token {
+        return entry.due;
+    }
     let asked = entry.inventory.listed().is_none_or(|listed| listed.begun <= entry.wanted);
     if entry.failure.is_none() && asked {
         let may = entry.begun.map_or(entry.due, |begun| begun + BETWEEN_DEMANDS);

@@ -31,19 +31,19 @@ const LONGEST_VALIDITY: Duration = Duration::from_hours(366 * 24);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum InvalidSecretValue {
-    #[error("is empty")]
+    #[error("it is empty")]
     Empty,
-    #[error("is not UTF-8 text")]
+    #[error("it is not UTF-8 text")]
     NotUtf8,
-    #[error("holds a line break besides the one at its end")]
+    #[error("it holds a line break besides the one at its end")]
     LineBreak,
-    #[error("begins or ends with white space")]
+    #[error("it begins or ends with white space")]
     SurroundedByWhitespace,
-    #[error("holds white space: give the token alone, without `Bearer`")]
+    #[error("it holds white space: give the token alone, without `Bearer`")]
     HoldsWhitespace,
-    #[error("holds a character that cannot be printed or sent")]
+    #[error("it holds a character that cannot be printed or sent")]
     Unprintable,
-    #[error("is longer than 16 KiB")]
+    #[error("it is longer than 16 KiB")]
     TooLong,
 }
 

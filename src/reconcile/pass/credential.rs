@@ -1,7 +1,7 @@
 //! What a pass knows of its credential: whether it can be used, its tenant, what it may not do, and who else claims the name.
 
 use super::Pass;
-use super::cause;
+use super::{CREDENTIALS, cause};
 use crate::claims::{self, Claimant};
 use crate::crd::ANNOTATION_RECONCILE_REQUESTED_AT;
 use crate::reconcile::SecretName;
@@ -11,6 +11,7 @@ use crate::reconcile::peers::Peer;
 use crate::reconcile::report::Cause;
 use crate::reconcile::secrets::{CredentialSecret, credential_key};
 use crate::sse::credentials::{self};
+use crate::sse::lists::MISSED_RESYNCS;
 use crate::sse::{self};
 
 impl Pass {
@@ -31,8 +32,14 @@ impl Pass {
                 credentials::State::TokenRejected(failure) => {
                     (Credential::Broken(CredentialProblem::TokenRejected), Some(cause(&failure)))
                 }
-                credentials::State::TokenUnavailable(failure) => {
-                    (Credential::Broken(CredentialProblem::TokenUnavailable), Some(cause(&failure)))
+                credentials::State::TokenUnavailable(failure, since) => {
+                    let long = since >= self.context.settings.resync * MISSED_RESYNCS;
+                    let problem = if long {
+                        CredentialProblem::TokenUnavailableLong
+                    } else {
+                        CredentialProblem::TokenUnavailable
+                    };
+                    (Credential::Broken(problem), Some(cause(&failure)))
                 }
                 credentials::State::Ready(_) => (Credential::Ready, None),
             },
@@ -57,7 +64,7 @@ impl Pass {
         }
         // The credential's own version is among those observed, for a token that tells no tenant.
         let version = self.yields.secrets.first().cloned().flatten();
-        let observed = status.observed_secrets.iter().find(|observed| observed.name == self.key.as_str());
+        let observed = status.observed_secrets.iter().find(|observed| observed.name == CREDENTIALS);
         let same = observed.is_some_and(|observed| Some(&observed.resource_version) == version.as_ref());
         let verb = self.annotation(ANNOTATION_RECONCILE_REQUESTED_AT) != status.last_handled_reconcile_at;
         if same || verb { Tenant::Same } else { Tenant::Unsure }

@@ -6,7 +6,7 @@ use kube::runtime::controller::Action;
 use tokio::time::Instant;
 
 use crate::backoff;
-use crate::reconcile::facts::{Answer, Class, Credential, Sight};
+use crate::reconcile::facts::{Class, Credential};
 use crate::reconcile::pass::Pass;
 use crate::reconcile::step::Verdict;
 
@@ -17,10 +17,19 @@ impl Pass {
         self.permit = None;
         match verdict {
             Verdict::Released => {
-                if self.facts.sight == Sight::Gone && self.facts.answer == Answer::Created && !self.facts.retain {
-                    self.delete_stray_later();
+                if self.is_stray() {
+                    self.delete_stray_later(1);
                 }
                 Action::await_change()
+            }
+            // No pass will come for it.
+            Verdict::Permit if self.is_stray() => {
+                self.delete_stray_later(0);
+                Action::await_change()
+            }
+            Verdict::Suspended => {
+                self.context.lists.forget(&self.waiter);
+                self.requeue()
             }
             Verdict::Kube => {
                 let failures = self.remember(|memory, _| {
@@ -46,8 +55,11 @@ impl Pass {
                 let yields = self.yields.clone();
                 let (due, count) = self.remember(|memory, _| {
                     let due = memory.is_due(&yields);
-                    let (count, _) =
-                        if due { memory.count(Class::Server, ("OutcomeUnknown", None), &yields) } else { (0, 0) };
+                    let (count, _) = if due {
+                        memory.count(Class::Server, ("OutcomeUnknown", None), false, &yields)
+                    } else {
+                        (0, 0)
+                    };
                     (due, count)
                 });
                 if due {

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use super::{FIELD_MANAGER, KUBE_STEP};
 use crate::crd::{ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer, MfaVendorType, ObservedSecret};
-use crate::reconcile::facts::{Attempt, Class, CredentialProblem, Found, List, Outcome, Sameness};
-use crate::reconcile::pass::{self, Pass, secret_cause};
+use crate::reconcile::facts::{Attempt, Class, Credential, CredentialProblem, Found, List, Outcome, Sameness};
+use crate::reconcile::pass::{self, CREDENTIALS, Pass, secret_cause};
 use crate::reconcile::report::{Event, Known, Object, report};
 use crate::reconcile::step::Verdict;
 use crate::sse::{Acted, Failure, Method, Reason};
@@ -98,8 +98,11 @@ impl Pass {
             verdict,
             cause: self.cause.clone(),
             repeated,
-            stale: matches!(self.facts.list, List::FailedLong(_)),
-            differs: self.facts.id && self.facts.fields == Sameness::Differs,
+            stale: matches!(self.facts.list, List::FailedLong(_))
+                || self.facts.credential == Credential::Broken(CredentialProblem::TokenUnavailableLong),
+            differs: self.facts.id
+                && [self.facts.fields, self.facts.echo, self.facts.versions].contains(&Sameness::Differs),
+            equals: self.facts.id && self.facts.fields == Sameness::Same,
             authenticated: self.authenticated(verdict),
             object: Object {
                 id: id.clone(),
@@ -136,7 +139,7 @@ impl Pass {
         let mut observed = sent.unwrap_or_else(|| self.status().observed_secrets.clone());
         if let Some(tenant) = self.tenant.as_ref().filter(|tenant| !tenant.told && verdict == Verdict::InOrder) {
             // The token tells no tenant, so its own version is what tells whether it may be another one's.
-            let name = self.key.as_str().to_owned();
+            let name = CREDENTIALS.to_owned();
             if let Some(version) = self.yields.secrets.first().cloned().flatten().filter(|_| tenant.verified) {
                 observed.retain(|secret| secret.name != name);
                 observed.push(ObservedSecret { name, resource_version: version });
@@ -149,7 +152,7 @@ impl Pass {
     pub(super) fn authenticated(&self, verdict: Verdict) -> Option<bool> {
         match verdict {
             // An endpoint that does not answer says nothing of the credential.
-            Verdict::Credential(CredentialProblem::TokenUnavailable) => None,
+            Verdict::Credential(CredentialProblem::TokenUnavailable | CredentialProblem::TokenUnavailableLong) => None,
             Verdict::Credential(_) | Verdict::Refused(Class::Credential) => Some(false),
             Verdict::InOrder => Some(true),
             _ => self.context.credentials.tenant(&self.key).filter(|tenant| tenant.verified).map(|_| true),

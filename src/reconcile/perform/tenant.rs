@@ -5,13 +5,14 @@ use std::sync::{Arc, PoisonError};
 use tokio::time::{Instant, sleep};
 
 use super::{PLACE_KEPT, STRAY_TRIES};
+use crate::reconcile::Context;
 use crate::reconcile::attempt::Attempt as Record;
 use crate::reconcile::compare::{self, is_unwritable};
 use crate::reconcile::desired::Desired;
-use crate::reconcile::facts::{Class, Found, Outcome, Sameness, Secrets};
+use crate::reconcile::facts::{Answer, Class, Found, Outcome, Sameness, Secrets, Sight};
 use crate::reconcile::memory::{self, Minted, Unrecorded};
 use crate::reconcile::pass::{Pass, broken, class, secret_cause};
-use crate::sse::credentials::{Access, Settled, State};
+use crate::sse::credentials::{Access, Settled, State, Waiter};
 use crate::sse::inventory::Write;
 use crate::sse::types::Remote;
 use crate::sse::{Acted, Failure, Method};
@@ -39,22 +40,27 @@ impl Pass {
     }
 
     /// The secrets that the object echoes, and whether it can be written at all.
-    pub(super) fn judge_shown(&self) -> (Sameness, bool) {
-        match (&self.shown, &self.desired) {
-            (Some(shown), Ok(desired)) => {
-                (compare::echo(desired, &self.secrets, &shown.fields), is_unwritable(desired, &shown.fields))
-            }
-            _ => (Sameness::Unknown, false),
-        }
+    pub(super) fn judge_shown(&mut self) -> (Sameness, bool) {
+        let (Some(shown), Ok(desired)) = (&self.shown, &self.desired) else { return (Sameness::Unknown, false) };
+        let unwritable = is_unwritable(desired, &shown.fields);
+        let echo = compare::echo(desired, &self.secrets, &shown.fields);
+        let print = self.context.secrets.print_of(&shown.id, &self.secrets);
+        // Where the echo tells nothing, it is what was sent last that counts.
+        let sent = echo == Sameness::Unknown && self.remember(|memory, _| memory.sent == Some(print));
+        (if sent { Sameness::Same } else { echo }, unwritable)
     }
 
     pub(super) fn take_permit(&mut self) -> Outcome {
         if self.permit.is_some() {
             return Outcome::Granted;
         }
-        let State::Ready(access) = self.context.credentials.access(&self.key, &self.waiter) else {
+        let access = match self.context.credentials.access(&self.key, &self.waiter) {
+            State::Ready(access) => access,
             // It was ready when the pass began; its users are woken when it is again.
-            return Outcome::Queued;
+            _ => match self.stray_access() {
+                Some(access) => access,
+                None => return Outcome::Queued,
+            },
         };
         let queued = self.remember(|memory, _| memory.is_queued());
         if !queued {
@@ -124,7 +130,7 @@ impl Pass {
                 self.remember(|memory, server| {
                     let server = Arc::clone(server);
                     let answer = memory::Answer::Created(remote.id.clone());
-                    memory.unrecorded = Some(Unrecorded { nonce, answer, server });
+                    memory.unrecorded = Some(Unrecorded { nonce, answer, server, access });
                     memory.open = None;
                 });
                 self.holds(&desired, remote.id);
@@ -144,7 +150,7 @@ impl Pass {
                         self.remember(|memory, server| {
                             let server = Arc::clone(server);
                             let answer = memory::Answer::Refused(class, cause);
-                            memory.unrecorded = Some(Unrecorded { nonce, answer, server });
+                            memory.unrecorded = Some(Unrecorded { nonce, answer, server, access });
                             memory.open = None;
                         });
                         // Whatever stands in the way is to be seen in a newer list.
@@ -181,6 +187,8 @@ impl Pass {
         };
         self.shown = Some(remote.clone());
         self.differing.clear();
+        let sent = self.context.secrets.print_of(&id, &self.secrets);
+        self.remember(|memory, _| memory.sent = Some(sent));
         self.context.lists.wrote(&self.key, self.folder, Write::Put(id, remote));
     }
 
@@ -236,6 +244,7 @@ impl Pass {
             Err(outcome) => return outcome,
         };
         let body = desired.overlay(&shown.fields, &self.secrets);
+        self.remember(|memory, _| memory.sent = None);
         let client = self.context.client.clone();
         let result = client.replace(&access.token, &id, &body).await;
         if self.context.credentials.settle(&access, self.folder, Method::Put, permit, &result) == Settled::Refreshing {
@@ -280,30 +289,23 @@ impl Pass {
         }
     }
 
-    /// Nothing in the cluster tells of this object any more, so its deletion is tried again from here, for as long as this
-    /// process lives.
-    pub(super) fn delete_stray_later(&self) {
-        let Some(id) = self.id.clone() else { return };
-        let State::Ready(access) = self.context.credentials.access(&self.key, &self.waiter) else {
-            tracing::error!(resource = %self.waiter, id, "the object of a resource that is gone cannot be deleted: delete it by hand");
-            return;
-        };
-        let (context, waiter) = (Arc::clone(&self.context), Arc::clone(&self.waiter));
-        tokio::spawn(async move {
-            for failures in 1..=STRAY_TRIES {
-                sleep(context.delay(Class::Server, failures, 0, None)).await;
-                let _permit = Arc::clone(&access.budget).acquire().await;
-                match context.client.delete(&access.token, &id).await {
-                    Ok(_) => {
-                        return tracing::info!(resource = %waiter, id, "the object of a resource that is gone is deleted");
-                    }
-                    Err(failure) => {
-                        tracing::warn!(resource = %waiter, id, error = %chain(&failure), "the object of a resource that is gone stays for now");
-                    }
-                }
-            }
-            tracing::error!(resource = %waiter, id, "the object of a resource that is gone could not be deleted: delete it by hand");
-        });
+    /// What was created for a resource that is gone, and nothing in the cluster tells of it.
+    pub(super) fn is_stray(&self) -> bool {
+        self.facts.sight == Sight::Gone && self.facts.answer == Answer::Created && !self.facts.retain
+    }
+
+    fn stray_access(&mut self) -> Option<Access> {
+        let stray = self.is_stray();
+        self.remember(|memory, _| {
+            memory.unrecorded.as_ref().filter(|_| stray).map(|unrecorded| unrecorded.access.clone())
+        })
+    }
+
+    /// The resource's passes are over, so its object's deletion goes on without them. `failures`: how often it failed.
+    pub(super) fn delete_stray_later(&mut self, failures: u32) {
+        if let (Some(id), Some(access)) = (self.id.clone(), self.stray_access()) {
+            delete_stray(&self.context, &self.waiter, access, id, failures);
+        }
     }
 
     pub(super) fn adopt(&mut self) -> Outcome {
@@ -320,4 +322,33 @@ impl Pass {
         }
         Outcome::Adopted
     }
+}
+
+/// Deletes an object that nothing in the cluster tells of any more, for as long as this process lives.
+pub(in crate::reconcile) fn delete_stray(
+    context: &Arc<Context>,
+    waiter: &Waiter,
+    access: Access,
+    id: String,
+    failures: u32,
+) {
+    let (context, waiter) = (Arc::clone(context), Arc::clone(waiter));
+    tokio::spawn(async move {
+        for failures in failures..=STRAY_TRIES {
+            if failures > 0 {
+                sleep(context.delay(Class::Server, failures, 0, None)).await;
+            }
+            let _permit = Arc::clone(&access.budget).acquire().await;
+            match context.client.delete(&access.token, &id).await {
+                Ok(_) => {
+                    tracing::info!(resource = %waiter, id, "the object of a resource that is gone is deleted");
+                    return;
+                }
+                Err(failure) => {
+                    tracing::warn!(resource = %waiter, id, error = %chain(&failure), "the object of a resource that is gone stays for now");
+                }
+            }
+        }
+        tracing::error!(resource = %waiter, id, "the object of a resource that is gone could not be deleted: delete it by hand");
+    });
 }

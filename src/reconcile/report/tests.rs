@@ -31,6 +31,7 @@ fn known(previous: &MfaServerStatus, verdict: Verdict) -> Known<'_> {
         repeated: false,
         stale: false,
         differs: false,
+        equals: false,
         authenticated: None,
         object: object(),
         attempt: None,

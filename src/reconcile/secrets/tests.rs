@@ -89,7 +89,9 @@ fn a_value_that_cannot_be_used_is_told_with_its_key_and_never_shown() {
         (b"PLAINTEXT\0", "holds a character that cannot be printed or sent"),
         (b" PLAINTEXT", "begins or ends with white space"),
     ] {
-        let told = |key: &str| format!("Key {key:?} of Secret \"prisma-access\" with the credentials {why}.");
+        let told = |key: &str| {
+            format!("Key {key:?} of Secret \"prisma-access\" with the credentials cannot be used: it {why}.")
+        };
         let mut all = vec![("token", unusable(&[("token", value)]))];
         all.push(("client_id", unusable(&account(value, b"PLAINTEXT", b"1"))));
         all.push(("client_secret", unusable(&account(b"PLAINTEXT", value, b"1"))));
@@ -141,7 +143,7 @@ fn a_vendors_secret_that_cannot_be_used_is_told_with_field_key_and_secret() {
         assert_eq!(unusable.problem, SecretProblem::Invalid);
         assert_eq!(
             unusable.message,
-            format!("Key \"token\" of Secret \"okta-api\", which oktaToken refers to, {why}.")
+            format!("Key \"token\" of Secret \"okta-api\", which oktaToken refers to, cannot be used: it {why}.")
         );
     }
 }

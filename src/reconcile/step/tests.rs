@@ -139,6 +139,14 @@ fn situations() -> Table {
                 "the token endpoint does not answer",
                 Facts { credential: Credential::Broken(CredentialProblem::TokenUnavailable), ..known() },
             ),
+            (
+                "... for so long that what was true may not be",
+                Facts { credential: Credential::Broken(CredentialProblem::TokenUnavailableLong), ..known() },
+            ),
+            (
+                "the token endpoint does not answer, and nothing was in order",
+                Facts { credential: Credential::Broken(CredentialProblem::TokenUnavailable), ..new() },
+            ),
             ("it is for another tenant", Facts { tenant: Tenant::Differs, ..known() }),
             ("it is for another tenant, deleted", deleting(Facts { tenant: Tenant::Differs, ..known() })),
             (
