@@ -147,7 +147,7 @@ impl Lists {
             }
             (None, None) => Look::Pending,
             (None, Some(Listed { complete, .. })) => {
-                if entry.incomplete >= INCOMPLETE_RUNNING {
+                if entry.incomplete == INCOMPLETE_RUNNING {
                     Look::Pending
                 } else {
                     Look::Listed { complete }
