@@ -243,6 +243,7 @@ impl Lists {
         let started = Instant::now();
         if let Some(entry) = self.entries().get_mut(&(key.clone(), folder)) {
             entry.begun = Some(started);
+            entry.no_token = false;
         }
         let result = self.read(key, access, folder).await;
         let mut entries = self.entries();
