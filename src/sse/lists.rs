@@ -70,6 +70,8 @@ struct Entry {
     incomplete: u32,
     /// When a list was last read, or first asked for.
     good: Instant,
+    /// A list begun before this was read with another credential.
+    renewed: Mark,
     notify: Arc<Notify>,
 }
 
@@ -160,7 +162,7 @@ impl Lists {
         let notify = Arc::new(Notify::new());
         tokio::spawn(Arc::clone(self).keep(key, folder, Arc::clone(&notify)));
         Entry {
-            inventory: Inventory::new(|remote: &Remote| &remote.name),
+            inventory: nothing(),
             waiters: HashSet::new(),
             wanted: Mark(0),
             begun: None,
@@ -170,6 +172,7 @@ impl Lists {
             no_token: false,
             incomplete: 0,
             good: Instant::now(),
+            renewed: Mark(0),
             notify,
         }
     }
@@ -187,12 +190,17 @@ impl Lists {
         }
     }
 
-    /// The credential is another one from now on: what failed with the old one is tried at once.
+    /// The credential is another one from now on: what failed with the old one is tried at once, and what was listed with
+    /// it may be another tenant's.
     pub fn renew(&self, key: &CredentialKey) {
         for ((of, _), entry) in self.entries().iter_mut() {
             if of == key {
+                entry.inventory = nothing();
+                entry.renewed = self.mark();
+                entry.incomplete = 0;
                 entry.failure = None;
                 entry.failures = 0;
+                entry.no_token = false;
                 entry.due = Instant::now();
                 entry.good = Instant::now();
                 entry.notify.notify_one();
@@ -248,6 +256,9 @@ impl Lists {
         let result = self.read(key, access, folder).await;
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(&(key.clone(), folder)) else { return };
+        if begun < entry.renewed {
+            return;
+        }
         let now = Instant::now();
         match result {
             Ok(Some((items, complete))) => {
@@ -324,6 +335,10 @@ impl Lists {
             }
         }
     }
+}
+
+fn nothing() -> Inventory<Remote> {
+    Inventory::new(|remote: &Remote| &remote.name)
 }
 
 /// When the next list begins: when it is due, or as soon as may be where somebody asks and nothing has failed.
