@@ -25,6 +25,9 @@ use super::types::{Folder, Remote};
 use super::{CredentialKey, Schedule};
 use crate::telemetry::chain;
 
+#[cfg(test)]
+mod tests;
+
 /// The vendor asks clients to page by this.
 const PAGE: u64 = 200;
 /// The least time between the begins of two lists on demand.
