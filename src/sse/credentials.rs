@@ -28,6 +28,9 @@ use super::types::Folder;
 use super::{CredentialKey, Schedule};
 use crate::telemetry::chain;
 
+#[cfg(test)]
+mod tests;
+
 /// One that waits for something of this layer; its name means nothing here.
 pub type Waiter = Arc<str>;
 
@@ -328,11 +331,10 @@ impl Credentials {
         {
             entry.waiters.insert(Arc::clone(waiter));
         }
-        if let Some(rejection) = &mut entry.rejected {
-            if !probe || rejection.probing || rejection.until > now {
-                return State::Rejected(rejection.failure.clone());
-            }
-            rejection.probing = true;
+        if let Some(rejection) = &entry.rejected
+            && (!probe || rejection.probing || rejection.until > now)
+        {
+            return State::Rejected(rejection.failure.clone());
         }
         if let Some(held) = &entry.token {
             if held.expires.is_some_and(|expires| expires <= Timestamp::now()) {
@@ -340,6 +342,10 @@ impl Credentials {
             }
             let due = held.refresh.is_some_and(|refresh| refresh <= now);
             if !due {
+                // A token that has to be fetched first makes no probe yet.
+                if let Some(rejection) = &mut entry.rejected {
+                    rejection.probing = true;
+                }
                 return State::Ready(Access {
                     token: held.token.clone(),
                     budget: Arc::clone(&entry.budget),

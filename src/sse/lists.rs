@@ -25,6 +25,9 @@ use super::types::{Folder, Remote};
 use super::{CredentialKey, Schedule};
 use crate::telemetry::chain;
 
+#[cfg(test)]
+mod tests;
+
 /// The vendor asks clients to page by this.
 const PAGE: u64 = 200;
 /// The least time between the begins of two lists on demand.
@@ -72,6 +75,8 @@ struct Entry {
     incomplete: u32,
     /// When a list was last read, or first asked for.
     good: Instant,
+    /// A list begun before this was read with another credential.
+    renewed: Mark,
     notify: Arc<Notify>,
 }
 
@@ -149,7 +154,7 @@ impl Lists {
             }
             (None, None) => Look::Pending,
             (None, Some(Listed { complete, .. })) => {
-                if entry.incomplete >= INCOMPLETE_RUNNING {
+                if entry.incomplete == INCOMPLETE_RUNNING {
                     Look::Pending
                 } else {
                     Look::Listed { complete }
@@ -162,7 +167,7 @@ impl Lists {
         let notify = Arc::new(Notify::new());
         tokio::spawn(Arc::clone(self).keep(key, folder, Arc::clone(&notify)));
         Entry {
-            inventory: Inventory::new(|remote: &Remote| &remote.name),
+            inventory: nothing(),
             waiters: HashSet::new(),
             wanted: Mark(0),
             begun: None,
@@ -173,6 +178,7 @@ impl Lists {
             no_token: false,
             incomplete: 0,
             good: Instant::now(),
+            renewed: Mark(0),
             notify,
         }
     }
@@ -190,12 +196,17 @@ impl Lists {
         }
     }
 
-    /// The credential is another one from now on: what failed with the old one is tried at once.
+    /// The credential is another one from now on: what failed with the old one is tried at once, and what was listed with
+    /// it may be another tenant's.
     pub fn renew(&self, key: &CredentialKey) {
         for ((of, _), entry) in self.entries().iter_mut() {
             if of == key {
+                entry.inventory = nothing();
+                entry.renewed = self.mark();
+                entry.incomplete = 0;
                 entry.failure = None;
                 entry.failures = 0;
+                entry.no_token = false;
                 entry.due = Instant::now();
                 entry.good = Instant::now();
                 entry.notify.notify_one();
@@ -246,10 +257,14 @@ impl Lists {
         let started = Instant::now();
         if let Some(entry) = self.entries().get_mut(&(key.clone(), folder)) {
             entry.begun = Some(started);
+            entry.no_token = false;
         }
         let result = self.read(key, access, folder).await;
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(&(key.clone(), folder)) else { return };
+        if begun < entry.renewed {
+            return;
+        }
         let now = Instant::now();
         match result {
             Ok(Some((items, complete))) => {
@@ -347,6 +362,10 @@ impl Lists {
             }
         }
     }
+}
+
+fn nothing() -> Inventory<Remote> {
+    Inventory::new(|remote: &Remote| &remote.name)
 }
 
 /// When the next list begins: when it is due, or as soon as may be where somebody asks and nothing has failed.
