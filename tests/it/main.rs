@@ -6,6 +6,7 @@
 mod adoption;
 mod answers;
 mod bad_input;
+mod chart;
 mod counts;
 mod crd;
 mod credentials;
