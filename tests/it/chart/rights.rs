@@ -115,7 +115,7 @@ async fn the_roles_for_people_tell_who_may_look_and_who_may_change() {
     }
 }
 
-/// A kubeconfig with a token of the chart's ServiceAccount: what a pod has. (kube does not act on a kubeconfig's `as`.)
+/// A kubeconfig with a token of the chart's `ServiceAccount`: what a pod has. (kube does not act on a kubeconfig's `as`.)
 async fn kubeconfig(stage: &Stage) -> std::path::PathBuf {
     let namespace = &stage.namespace;
     let answer = namespace.kubectl(&["create", "token", "mfa", "--duration=10m"]).await;

@@ -54,7 +54,7 @@ fn token_endpoint() -> (String, String, mpsc::UnboundedReceiver<String>) {
     (url, authority.pem(), receiver)
 }
 
-/// A folder as kubelet makes it of a ConfigMap: links to links.
+/// A folder as kubelet makes it of a `ConfigMap`: links to links.
 fn mounted(name: &str, pem: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&folder);
