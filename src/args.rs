@@ -50,7 +50,7 @@ pub struct Run {
     pub auth_url: String,
 
     /// Allow plain http to hosts that are not loopback. Tokens and secrets are then sent in the clear.
-    #[arg(long, global = true, env = "MFA_OPERATOR_ALLOW_HTTP", help_heading = "API")]
+    #[arg(long, global = true, env = "MFA_OPERATOR_ALLOW_HTTP", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "API")]
     pub allow_http: bool,
 
     /// Time limit of one request to the API, its answer included: 1s to 10m.
@@ -118,7 +118,7 @@ pub struct Run {
     pub concurrency: u16,
 
     /// Work only while holding a lease, so that several replicas can run: one works, the others stand by.
-    #[arg(long, global = true, env = "MFA_OPERATOR_LEADER_ELECT", help_heading = "Operations")]
+    #[arg(long, global = true, env = "MFA_OPERATOR_LEADER_ELECT", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Operations")]
     pub leader_elect: bool,
 
     /// Name of the lease.

@@ -318,3 +318,16 @@ async fn an_operator_that_never_reached_its_api_server_stops_when_it_is_told() {
     assert_eq!(operator.terminate().await.code(), Some(0));
     std::fs::remove_file(file).unwrap();
 }
+
+#[tokio::test]
+async fn a_flag_that_is_a_yes_or_no_takes_the_usual_words_from_its_variable_and_no_others() {
+    for (value, code) in [("1", 1), ("true", 1), ("no", 1), ("perhaps", 2)] {
+        for variable in ["MFA_OPERATOR_ALLOW_HTTP", "MFA_OPERATOR_LEADER_ELECT"] {
+            // With a URL that cannot be used it ends with 1, once its flags are understood.
+            let mut command = crate::operator::operator();
+            let ended = command.args(["--api-url", "nonsense"]).env(variable, value).output().await.unwrap();
+            let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+            assert_eq!(ended.status.code(), Some(code), "{variable}={value}: {told}");
+        }
+    }
+}

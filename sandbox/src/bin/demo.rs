@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{Parser, builder::FalseyValueParser};
 use mfa_sandbox::demo::{self, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -25,7 +25,7 @@ struct Arguments {
     #[arg(long, env = "KUBEBUILDER_ASSETS", value_name = "FOLDER")]
     binaries: Option<PathBuf>,
     /// Delete nothing at the end, and leave all running until ctrl-c
-    #[arg(long, env = "KEEP")]
+    #[arg(long, env = "KEEP", value_parser = FalseyValueParser::new())]
     keep: bool,
 }
 
