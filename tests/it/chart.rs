@@ -202,6 +202,20 @@ async fn values_that_cannot_be_meant_are_refused_with_a_sentence() {
     }
 }
 
+/// They are fenced as `yml`; what is fenced as `yaml` in a document is a manifest.
+#[tokio::test]
+async fn the_recipes_of_the_readme_are_values() {
+    let page = read("charts/mfa-operator/README.md");
+    let recipes: Vec<_> = page.split("```yml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(recipes.len() >= 3);
+    for (number, recipe) in recipes.into_iter().enumerate() {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("recipe-{number}.yaml"));
+        std::fs::write(&path, recipe).unwrap();
+        let answer = helm(&["template", "mfa", "charts/mfa-operator", "--values", path.to_str().unwrap()]).await;
+        assert!(answer.ok, "{answer:?}\n{recipe}");
+    }
+}
+
 #[tokio::test]
 async fn an_umbrella_chart_may_include_it() {
     let answer = helm(&["template", "mfa", "charts/mfa-operator", "--set", "enabled=true,global.team=network"]).await;
