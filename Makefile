@@ -27,9 +27,9 @@ lint: ## Check format, clippy, dependencies, scripts, and that generated files a
 	@.ci/lint
 
 .PHONY: generate
-generate: ## Write the generated files anew: the CRD, the golden tables
+generate: ## Write the generated files anew: the CRD, the golden tables, what the chart renders
 	@MFA_GENERATE=1 $(CARGO) test --locked --quiet -p mfa-operator --lib
-	@MFA_GENERATE=1 $(CARGO) test --locked --quiet -p mfa-operator --test it generated
+	@$(WITH_TOOLS) MFA_GENERATE=1 $(CARGO) test --locked --quiet -p mfa-operator --test it generated
 
 .PHONY: tools
 tools: ## Build etcd, kube-apiserver, kubectl and helm, once; the last line says where they are
@@ -38,3 +38,21 @@ tools: ## Build etcd, kube-apiserver, kubectl and helm, once; the last line says
 .PHONY: control-plane
 control-plane: ## Run a local etcd and kube-apiserver until ctrl-c, and print its kubeconfig
 	@$(WITH_TOOLS) $(CARGO) run --locked --quiet -p mfa-sandbox --bin control-plane
+
+# The image: IMAGE names it, BUILDER_IMAGE and BASE_IMAGE replace what the Dockerfile takes, IMAGE_BUILD_ARGS is passed on.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+IMAGE ?= localhost/mfa-operator:$(VERSION)
+
+.PHONY: image
+image: ## Build the container image with buildah, podman or docker, whichever is there
+	@for tool in buildah podman docker; do \
+		if command -v $$tool >/dev/null; then break; fi; \
+		tool=; \
+	done; \
+	if [ -z "$$tool" ]; then \
+		echo 'make image: none of buildah, podman and docker is installed: install one of them' >&2; exit 1; \
+	fi; \
+	set -- $(if $(BUILDER_IMAGE),--build-arg "BUILDER_IMAGE=$(BUILDER_IMAGE)") $(if $(BASE_IMAGE),--build-arg "BASE_IMAGE=$(BASE_IMAGE)"); \
+	set -- "$$@" --build-arg "VERSION=$(VERSION)" --build-arg "REVISION=$$(git rev-parse HEAD 2>/dev/null || true)"; \
+	echo "make image: $(IMAGE), with $$tool" >&2; \
+	"$$tool" build --file Dockerfile --tag "$(IMAGE)" "$$@" $(IMAGE_BUILD_ARGS) .

@@ -20,7 +20,7 @@ fn the_reference_is_what_the_crd_says() {
 }
 
 /// Compares a file of the repository with what it has to be, or writes it.
-fn same_as_generated(path: &str, wanted: &str) {
+pub(crate) fn same_as_generated(path: &str, wanted: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("MFA_GENERATE").is_some_and(|value| value == "1") {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();

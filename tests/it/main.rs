@@ -7,6 +7,7 @@ mod admin;
 mod adoption;
 mod answers;
 mod bad_input;
+mod chart;
 mod counts;
 mod crd;
 mod credentials;

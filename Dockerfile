@@ -1,0 +1,29 @@
+# The operator's image. `make image` builds it; both images can be replaced, as long as the builder's glibc is not newer
+# than the base's.
+ARG BUILDER_IMAGE=docker.io/library/rust:1.95-slim-bookworm
+# glibc, libgcc_s and ca-certificates; no shell, no package manager.
+ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${BUILDER_IMAGE} AS builder
+WORKDIR /src
+# .dockerignore leaves only what is needed. A folder `vendor` made by `cargo vendor`, with the `.cargo/config.toml` that it
+# prints, is used in place of the network.
+COPY . .
+RUN cargo build --release --locked -p mfa-operator --bin mfa-operator
+
+FROM ${BASE_IMAGE}
+ARG VERSION=
+ARG REVISION=
+LABEL org.opencontainers.image.title="mfa-operator" \
+      org.opencontainers.image.description="Keeps the multi-factor-authentication servers of Prisma Access equal to MfaServer resources" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=builder /src/target/release/mfa-operator /usr/local/bin/mfa-operator
+# By number, so that Kubernetes can tell that it is not root. It writes nothing: the root may be read-only.
+USER 65532:65532
+EXPOSE 8080
+# Kubernetes probes /livez and /readyz.
+HEALTHCHECK NONE
+ENTRYPOINT ["/usr/local/bin/mfa-operator"]
+CMD ["run"]
