@@ -11,6 +11,7 @@ mod chart;
 mod counts;
 mod crd;
 mod credentials;
+mod deadline;
 mod demo;
 mod dependency_rule;
 mod docs;
