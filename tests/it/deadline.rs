@@ -67,6 +67,8 @@ impl Leader {
             },
             deadline: deadline.clone(),
             memories: Mutex::default(),
+            metrics: mfa_operator::metrics::Metrics::new(),
+            health: mfa_operator::health::Health::new(),
         };
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
