@@ -57,7 +57,8 @@ pub(crate) const OKTA_TOKEN: &str = "okta-token-0123456789";
 pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 
 /// How many control planes there are at most: each costs some 280 MB.
-static TURNS: Semaphore = Semaphore::const_new(3);
+static TURNS: Semaphore = Semaphore::const_new(MOST);
+const MOST: usize = 3;
 static IDLE: Mutex<Vec<&'static Cluster>> = Mutex::new(Vec::new());
 
 /// How many lines of the operator's log a failure shows.
@@ -87,6 +88,13 @@ impl Turn {
             Err(sentence) => panic!("this test needs a local control plane: {sentence}"),
         }
     }
+}
+
+/// Waits until no other test runs an operator, and lets none begin while this is held. For a test that has a [`Stage`] and
+/// holds a number of the design to be reached; one test at a time, or two would wait for each other.
+pub(crate) async fn quiet() -> SemaphorePermit<'static> {
+    let others = u32::try_from(MOST - 1).expect("a few");
+    TURNS.acquire_many(others).await.expect("the semaphore is never closed")
 }
 
 impl Drop for Turn {
