@@ -77,14 +77,15 @@ impl<T> Assembly<T> {
     fn take(&mut self, part: Part<T>) -> Next {
         self.pages += 1;
         let count = part.items.len() as u64 + part.dropped;
+        // What cannot be decoded is no item that was seen before, unless there was as much of it.
+        let known = part.dropped == self.dropped && part.items.iter().all(|(id, _)| self.ids.contains(id));
         if self.probed {
             // Asked for one less, the server sent as many as before: it knows no limit, and what it sent is all.
-            let unpaged = count == self.items.len() as u64 + self.dropped
-                && part.items.iter().all(|(id, _)| self.ids.contains(id));
+            let unpaged = known && part.items.len() == self.items.len();
             return if unpaged { Next::Complete } else { Next::Incomplete };
         }
         let total_moved = self.pages > 1 && part.total != self.total;
-        let repeated = self.pages > 1 && count > 0 && part.items.iter().all(|(id, _)| self.ids.contains(id));
+        let repeated = self.pages > 1 && count > 0 && known;
         if repeated && part.bare && self.pages == 2 && count == self.limit {
             self.probed = true;
             return Next::Page { offset: 0, limit: self.limit - 1 };

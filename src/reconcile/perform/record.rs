@@ -76,7 +76,7 @@ impl Pass {
         });
     }
 
-    pub(super) fn report(&mut self, verdict: Verdict) -> (crate::crd::MfaServerStatus, Option<Event>) {
+    pub(in crate::reconcile) fn report(&mut self, verdict: Verdict) -> (crate::crd::MfaServerStatus, Option<Event>) {
         self.name_cause(verdict);
         let repeated = self.is_repeated(verdict);
         let previous = self.status().clone();
