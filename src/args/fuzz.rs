@@ -13,8 +13,10 @@ fn a_duration_is_within_its_bounds_or_a_sentence_that_names_them() {
         assert_eq!(between::<1, 600>(&text), between::<1, 600>(&text));
         // The other texts that are taken as they stand.
         assert!(secret_name(&text).is_ok_and(|name| name == text) || secret_name(&text).is_err());
-        assert!(secret_of_namespace(&text).is_ok_and(|of| format!("{}/{}", of.namespace, of.name) == text)
-            || secret_of_namespace(&text).is_err());
+        assert!(
+            secret_of_namespace(&text).is_ok_and(|of| format!("{}/{}", of.namespace, of.name) == text)
+                || secret_of_namespace(&text).is_err()
+        );
         assert!(lease_name(&text).is_ok_and(|name| name == text) || lease_name(&text).is_err());
         assert!(namespace(&text).is_ok_and(|name| name.len() <= 63 && name == text) || namespace(&text).is_err());
     });

@@ -99,8 +99,7 @@ impl Nowhere {
         let resync = Duration::from_mins(10);
         let credentials = Credentials::new(self.endpoint.clone(), Limits::default(), schedule.clone(), wakes.clone());
         let lists = Lists::new(self.client.clone(), Arc::clone(&credentials), schedule, resync, wakes.clone());
-        let secrets =
-            Secrets::new(self.kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone());
+        let secrets = Secrets::new(self.kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone());
         let reporter = Reporter { controller: "tests".to_owned(), instance: None };
         Arc::new(Context {
             recorder: Recorder::new(self.kube.clone(), reporter),
@@ -147,9 +146,10 @@ fn whatever_is_stored_a_pass_begins_and_its_status_is_taken() {
         let _ = next_step(&pass.facts);
         assert!(server.status.as_ref().is_none_or(|status| status.id.is_some() == pass.facts.id));
         // What the API server has stored fits already; what is made of the rest is to.
-        let fits = server.status.as_ref().is_none_or(|status| {
-            std::panic::catch_unwind(AssertUnwindSafe(|| assert_is_taken(status))).is_ok()
-        });
+        let fits = server
+            .status
+            .as_ref()
+            .is_none_or(|status| std::panic::catch_unwind(AssertUnwindSafe(|| assert_is_taken(status))).is_ok());
         if !fits || server.effective_name().chars().count() > 253 {
             return;
         }

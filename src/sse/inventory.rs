@@ -324,6 +324,22 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_decoded_is_not_taken_for_what_was_seen_before() {
+        // Found by feeding rubbish: an item was readable on one page, and in its place stood something else on another.
+        let garbled = || Part { dropped: 1, ..part(0..1, None) };
+        let at = |page: u32| {
+            let asked = std::cell::Cell::new(0);
+            read(2, move |_, _| {
+                asked.set(asked.get() + 1);
+                if asked.get() == page { garbled() } else { part(0..2, None) }
+            })
+        };
+        assert_eq!(at(9), (Next::Complete, 2, 3));
+        assert_eq!(at(3), (Next::Incomplete, 2, 3));
+        assert_eq!(at(2), (Next::Incomplete, 2, 2));
+    }
+
+    #[test]
     fn a_smaller_limit_of_the_server_is_respected() {
         let server = |at: u64, _| Part { limit: Some(2), bare: false, ..part(at..(at + 2).min(5), None) };
         assert_eq!(read(200, server), (Next::Complete, 5, 3));

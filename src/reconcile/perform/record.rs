@@ -64,7 +64,7 @@ impl Pass {
             let announcement = Announcement {
                 type_: if event.warning { EventType::Warning } else { EventType::Normal },
                 reason: event.reason,
-                note: Some(event.note.chars().take(1000).collect()),
+                note: Some(event.note),
                 action: "Reconcile".to_owned(),
                 secondary: None,
             };
