@@ -7,6 +7,7 @@
 
 pub mod attempt;
 pub mod compare;
+pub mod course;
 pub mod deadline;
 pub mod desired;
 pub mod facts;
@@ -21,6 +22,7 @@ pub mod peers;
 pub mod perform;
 pub mod report;
 pub mod secrets;
+pub mod sight;
 pub mod step;
 
 use std::collections::HashMap;
@@ -166,7 +168,7 @@ impl Context {
         let memory = self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         let unrecorded = memory
             .and_then(Arc::into_inner)
-            .and_then(|memory| memory.lock().unwrap_or_else(PoisonError::into_inner).unrecorded.take());
+            .and_then(|memory| memory.lock().unwrap_or_else(PoisonError::into_inner).course.unrecorded.take());
         if let Some(Unrecorded { answer: Answer::Created(id), server, access, .. }) = unrecorded
             && self.deletion_policy(&server) == DeletionPolicy::Delete
         {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::course::Course;
 use super::facts::Class;
 use super::observe::Measured;
 use super::report::Cause;
 use crate::crd::MfaServer;
 use crate::sse::budget::Permit;
 use crate::sse::credentials::Access;
-use crate::sse::inventory::Mark;
 
 /// How many corrections of a field within [`FLAPPING_WITHIN`] are one too many.
 const FLAPPING_CORRECTIONS: usize = 3;
@@ -70,15 +70,6 @@ pub struct Unrecorded {
     pub access: Access,
 }
 
-/// An attempt that this process recorded.
-#[derive(Clone, Debug)]
-pub struct Minted {
-    /// Its nonce.
-    pub nonce: String,
-    /// It may have been acted on: sent, and not refused since.
-    pub acted: bool,
-}
-
 /// A place in the queue for a call; the permit, once its turn has come.
 pub type Place = Arc<Mutex<Option<(Access, Permit)>>>;
 
@@ -87,21 +78,15 @@ pub type Place = Arc<Mutex<Option<(Access, Permit)>>>;
 pub struct Memory {
     /// The answer to our last write, while the cache may be older.
     pub newest: Option<Arc<MfaServer>>,
-    /// A list has to have begun after this to answer the resource's question.
-    pub question: Mark,
     /// The value of `reconcile-requested-at` that the question was asked for.
     pub asked: Option<String>,
     /// The last refusal, while it is waited out.
     pub delay: Option<Delay>,
     run: Option<Run>,
-    /// The answer to a create that no status holds yet.
-    pub unrecorded: Option<Unrecorded>,
+    /// What was sent and answered, and what a list has to be newer than.
+    pub course: Course<Instant, Unrecorded>,
     /// What the object was last sent of secrets, as a keyed hash; `None` where it is not known what it holds.
     pub sent: Option<u64>,
-    /// The last attempt that this process recorded.
-    pub minted: Option<Minted>,
-    /// Since when this process knows of an attempt whose answer is not known, and whether it has settled.
-    pub open: Option<(String, Instant, bool)>,
     /// The place in the queue for a call.
     pub place: Option<Place>,
     /// Failures of the API server running.

@@ -13,18 +13,16 @@ use secrecy::SecretString;
 
 use super::attempt::Attempt as Record;
 use super::desired::{Desired, InvalidSpec, desired};
-use super::facts::{
-    Adoption, Answer, Attempt, Class, Credential, Facts, Outcome, Sameness, SecretProblem, Seen, Sight, Stored,
-};
+use super::facts::{Class, Credential, Facts, Outcome, Sameness, SecretProblem, Seen, Stored};
 use super::memory::{self, Memory, Yields};
 use super::report::Cause;
 use super::secrets::credential_key;
+use super::sight::{annotation, freshest, is_forced, stored, unanswered};
 use super::step::Verdict;
 use super::{Context, SecretName, peers};
-use crate::conditions::{SYNCED, current, reason};
 use crate::crd::{
-    ANNOTATION_FORCE_DELETE, ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT, AdoptionPolicy, DeletionPolicy,
-    DriftPolicy, FINALIZER, LastError, MfaServer, MfaServerStatus, ObservedSecret,
+    ANNOTATION_FORCE_DELETE, ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT, LastError, MfaServer, MfaServerStatus,
+    ObservedSecret,
 };
 use crate::sse::budget::Permit;
 use crate::sse::credentials::{self, Access, Waiter};
@@ -105,18 +103,11 @@ impl Pass {
             name,
             server: cached,
         };
-        let mut sight = Sight::Cached;
-        let (unrecorded, permit) = pass.remember(|memory, server| {
-            match memory.newest.take() {
-                // Our own write's answer is newer than the cache: work from it until the cache has it.
-                Some(newest) if is_newer(&newest, server) => {
-                    *server = Arc::clone(&newest);
-                    memory.newest = Some(newest);
-                    sight = Sight::Live;
-                }
-                _ => {}
-            }
-            (memory.unrecorded.clone(), memory.take_permit())
+        let (sight, unrecorded, permit) = pass.remember(|memory, server| {
+            let (freshest, sight) =
+                freshest(&mut memory.newest, Arc::clone(server), |written, cached| is_newer(written, cached));
+            *server = freshest;
+            (sight, memory.course.unrecorded.clone(), memory.take_permit())
         });
         pass.permit = permit;
         let (stored, seen) = pass.look();
@@ -132,17 +123,14 @@ impl Pass {
     fn resume(&mut self, unrecorded: memory::Unrecorded) {
         self.answered = Some(unrecorded.nonce);
         self.speak_of(&unrecorded.server);
-        self.facts.attempt = Attempt::None;
         match unrecorded.answer {
             memory::Answer::Created(id) => {
                 self.id = Some(id);
-                // Known as if the create had just been answered: the list that was looked at may be older.
-                self.facts.learn(Outcome::Created);
+                self.facts.resume(Outcome::Created);
                 self.wrote = true;
             }
             memory::Answer::Refused(class, cause) => {
-                self.facts.answer = Answer::Refused(class);
-                self.facts.refused = Some(class);
+                self.facts.resume(Outcome::Refused(class));
                 self.cause = cause;
             }
         }
@@ -179,7 +167,7 @@ impl Pass {
 
         // Nothing is asked for a resource that is not to reach the tenant.
         let deleting = server.metadata.deletion_timestamp.is_some();
-        let idle = if deleting { self.is_forced() } else { server.spec.suspend };
+        let idle = if deleting { is_forced(&server) } else { server.spec.suspend };
         let (credential, cause) = if idle {
             self.context.credentials.forget(&self.waiter);
             (Credential::Pending, None)
@@ -190,7 +178,7 @@ impl Pass {
             self.cause = cause;
         }
         self.tenant = self.context.credentials.tenant(&self.key);
-        let record = Record::of(&server).filter(|record| !record.is_answered(&server));
+        let record = unanswered(&server);
         let attempt = self.attempt(record.as_ref());
         let (list, found) = self.list(credential, idle, record.as_ref(), attempt);
         let fields = self.compare();
@@ -218,34 +206,7 @@ impl Pass {
             verifiable,
             forbidden,
         };
-        (self.stored(attempt), seen)
-    }
-
-    /// What the cluster stores.
-    fn stored(&self, attempt: Attempt) -> Stored {
-        let (server, status) = (&self.server, self.status());
-        let verb = |name: &str| server.annotations().get(name);
-        let policy = self.context.deletion_policy(server);
-        let synced = current(&status.conditions, SYNCED, self.generation);
-        let known = [reason::UP_TO_DATE, reason::DRIFT_REPORTED, reason::FLAPPING];
-        Stored {
-            deleting: server.metadata.deletion_timestamp.is_some(),
-            finalizer: server.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
-            id: status.id.is_some(),
-            attempt,
-            was_in_order: status.id.is_some()
-                && synced.is_some_and(|condition| known.contains(&condition.reason.as_str())),
-            suspended: server.spec.suspend,
-            force_delete: self.is_forced(),
-            retain: policy == DeletionPolicy::Retain,
-            adoption: match server.spec.adoption_policy {
-                _ if verb(ANNOTATION_ID).is_some() => Adoption::Always,
-                AdoptionPolicy::Never => Adoption::Never,
-                AdoptionPolicy::IfIdentical => Adoption::IfIdentical,
-                AdoptionPolicy::Always => Adoption::Always,
-            },
-            report_drift: server.spec.drift_policy == DriftPolicy::Report,
-        }
+        (stored(&server, attempt, self.context.deletion_policy(&server)), seen)
     }
 
     pub(super) fn status(&self) -> &MfaServerStatus {
@@ -253,12 +214,8 @@ impl Pass {
         self.server.status.as_ref().unwrap_or(&NONE)
     }
 
-    fn is_forced(&self) -> bool {
-        self.annotation(ANNOTATION_FORCE_DELETE).is_some_and(|value| value == "true")
-    }
-
     pub(super) fn annotation(&self, name: &str) -> Option<String> {
-        self.server.annotations().get(name).cloned()
+        annotation(&self.server, name).map(str::to_owned)
     }
 
     fn yields(&self, credentials: &SecretName) -> Yields {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::attempt::Attempt;
+use super::sight::{Contender, Tenancy, unanswered};
 use crate::crd::{Folder, MfaServer};
 use crate::sse::credentials::{Waiter, Wakes};
 
@@ -32,6 +32,21 @@ pub struct Peer {
     /// The id that it holds.
     pub id: Option<String>,
     place: (Folder, String),
+}
+
+impl Peer {
+    /// It, as one of those that mean the same object; `credential` is the tenant of its credential.
+    #[must_use]
+    pub fn contender<'a>(&'a self, credential: Option<Tenancy<'a>>) -> Contender<'a> {
+        Contender {
+            uid: &self.uid,
+            created: self.created,
+            id: self.id.as_deref(),
+            bound: self.bound.as_deref(),
+            attempting: self.attempting.as_deref(),
+            credential,
+        }
+    }
 }
 
 /// Who stands at each folder and name, and who holds each id.
@@ -155,7 +170,7 @@ fn peer(server: &MfaServer) -> Option<Peer> {
     let status = server.status.as_ref();
     let id = status.and_then(|status| status.id.clone());
     let tenant = status.and_then(|status| status.tenant.clone()).filter(|_| id.is_some());
-    let open = Attempt::of(server).filter(|attempt| !attempt.is_answered(server));
+    let open = unanswered(server);
     Some(Peer {
         waiter: waiter(&namespace, name),
         uid: server.uid()?,

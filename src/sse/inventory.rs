@@ -7,6 +7,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+#[cfg(test)]
+mod state;
+
 /// A point in the order of this process's calls; a later one is greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mark(pub u64);
@@ -144,7 +147,7 @@ impl<T> Assembly<T> {
 }
 
 /// An own write that the tenant answered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Write<T> {
     Put(String, T),
@@ -152,7 +155,7 @@ pub enum Write<T> {
 }
 
 /// What a folder holds, as far as it is known.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Inventory<T> {
     items: HashMap<String, T>,
     names: BTreeMap<String, Vec<String>>,
@@ -162,7 +165,7 @@ pub struct Inventory<T> {
 }
 
 /// The last list that was taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Listed {
     /// When its first request was sent.
     pub begun: Mark,
@@ -225,6 +228,12 @@ impl<T: Clone> Inventory<T> {
     #[must_use]
     pub const fn listed(&self) -> Option<Listed> {
         self.listed
+    }
+
+    /// The last list, if it began after the question was asked.
+    #[must_use]
+    pub fn answer(&self, question: Mark) -> Option<Listed> {
+        self.listed.filter(|listed| listed.begun > question)
     }
 
     /// The item of that id.

@@ -141,8 +141,7 @@ impl Lists {
             entry.due = probe;
             entry.notify.notify_one();
         }
-        let listed = entry.inventory.listed();
-        let answers = listed.filter(|listed| listed.begun > question);
+        let answers = entry.inventory.answer(question);
         if answers.is_none() && entry.wanted < question {
             entry.wanted = question;
             entry.notify.notify_one();

@@ -94,6 +94,14 @@ impl Facts {
         }
     }
 
+    /// An earlier pass learned what came of the create, and no status holds it yet: known as if it had just come, for the
+    /// list that was looked at may be older.
+    pub fn resume(&mut self, outcome: Outcome) {
+        self.attempt = Attempt::Recorded;
+        self.learn(outcome);
+        self.attempt = Attempt::None;
+    }
+
     /// What is known after a step of which this came.
     pub fn learn(&mut self, outcome: Outcome) {
         match outcome {

@@ -2,7 +2,6 @@
 
 use super::Pass;
 use super::{CREDENTIALS, cause};
-use crate::claims::{self, Claimant};
 use crate::crd::ANNOTATION_RECONCILE_REQUESTED_AT;
 use crate::reconcile::SecretName;
 use crate::reconcile::attempt::Attempt as Record;
@@ -10,6 +9,7 @@ use crate::reconcile::facts::{Claim, Credential, CredentialProblem, Forbidden, T
 use crate::reconcile::peers::Peer;
 use crate::reconcile::report::Cause;
 use crate::reconcile::secrets::{CredentialSecret, credential_key};
+use crate::reconcile::sight::{self, Asking, Tenancy};
 use crate::sse::credentials::{self};
 use crate::sse::lists::MISSED_RESYNCS;
 use crate::sse::{self};
@@ -53,21 +53,16 @@ impl Pass {
 
     pub(super) fn tenant_fact(&self, record: Option<&Record>) -> Tenant {
         let status = self.status();
-        let bound = status.tenant.as_ref().filter(|_| status.id.is_some());
-        let bound = bound.or(record.map(|record| &record.tenant));
-        let (Some(bound), Some(tenant)) = (bound, &self.tenant) else { return Tenant::Unbound };
-        if **bound != *tenant.name {
-            return Tenant::Differs;
-        }
-        if tenant.told || status.id.is_none() || self.context.credentials.is_sighted(&self.key) {
-            return Tenant::Same;
-        }
-        // The credential's own version is among those observed, for a token that tells no tenant.
-        let version = self.yields.secrets.first().cloned().flatten();
-        let observed = status.observed_secrets.iter().find(|observed| observed.name == CREDENTIALS);
-        let same = observed.is_some_and(|observed| Some(&observed.resource_version) == version.as_ref());
-        let verb = self.annotation(ANNOTATION_RECONCILE_REQUESTED_AT) != status.last_handled_reconcile_at;
-        if same || verb { Tenant::Same } else { Tenant::Unsure }
+        sight::tenant(status, record, self.tenant.as_ref().map(tenancy), || {
+            if self.context.credentials.is_sighted(&self.key) {
+                return true;
+            }
+            // The credential's own version is among those observed, for a token that tells no tenant.
+            let version = self.yields.secrets.first().cloned().flatten();
+            let observed = status.observed_secrets.iter().find(|observed| observed.name == CREDENTIALS);
+            let same = observed.is_some_and(|observed| Some(&observed.resource_version) == version.as_ref());
+            same || self.annotation(ANNOTATION_RECONCILE_REQUESTED_AT) != status.last_handled_reconcile_at
+        })
     }
 
     /// What the API has forbidden this credential in this folder.
@@ -92,34 +87,26 @@ impl Pass {
         forbidden
     }
 
-    /// Whether another resource owns the object: the known id, or else the name and the object that stands there.
+    /// Whether another resource owns the object.
     pub(super) fn claim(&self) -> Claim {
-        let Some(tenant) = &self.tenant else { return Claim::Ours };
         let own = self.id.as_deref();
         let id = own.or(self.shown.as_ref().map(|remote| remote.id.as_str()));
-        let peers = self.context.peers.at(self.server.spec.folder, &self.effective_name, id);
-        // Whose id is known disputes the id alone: the name may be another's, and its object is its own all the same.
-        let disputes = |peer: &Peer| own.is_none() || peer.id.as_deref() == own || peer.uid == self.uid;
-        let claimants: Vec<Claimant<&str, jiff::Timestamp>> = peers
-            .iter()
-            .filter(|peer| disputes(peer))
-            .filter_map(|peer| {
-                let secret = self.context.credentials_secret(&peer.namespace, peer.secret.as_deref());
-                let credential = self.context.credentials.tenant(&credential_key(&secret));
-                let named = peer.bound.clone().or(peer.attempting.clone());
-                let of = named.or(credential.as_ref().map(|tenant| tenant.name.to_string()))?;
-                let verified = credential.is_some_and(|credential| credential.verified && *credential.name == *of);
-                let holds = peer.bound.is_some() || (peer.uid == self.uid && self.status().id.is_some());
-                let proven = holds || (peer.attempting.is_some() && verified);
-                (of == *tenant.name).then_some(Claimant {
-                    uid: peer.uid.as_str(),
-                    created: peer.created,
-                    proven,
-                    verified,
-                })
-            })
-            .collect();
-        // Where nobody is verified yet, nobody acts on the name before a call has been answered; the list is that call.
-        if claims::owner(&claimants).is_none_or(|owner| *owner == self.uid) { Claim::Ours } else { Claim::Taken }
+        let peers: Vec<_> = self.context.peers.at(self.server.spec.folder, &self.effective_name, id);
+        let credential = |peer: &Peer| {
+            let secret = self.context.credentials_secret(&peer.namespace, peer.secret.as_deref());
+            self.context.credentials.tenant(&credential_key(&secret))
+        };
+        let peers: Vec<_> = peers.iter().map(|peer| (peer, credential(peer))).collect();
+        let asking = Asking {
+            uid: &self.uid,
+            id: own,
+            holds: self.status().id.is_some(),
+            tenant: self.tenant.as_ref().map(|tenant| &*tenant.name),
+        };
+        sight::claim(asking, peers.iter().map(|(peer, tenant)| peer.contender(tenant.as_ref().map(tenancy))))
     }
+}
+
+fn tenancy(tenant: &credentials::Tenant) -> Tenancy<'_> {
+    Tenancy { name: &tenant.name, told: tenant.told, verified: tenant.verified }
 }

@@ -12,48 +12,30 @@ use crate::reconcile::attempt::Attempt as Record;
 use crate::reconcile::compare::{all_same, differences, echoed, spec_path};
 use crate::reconcile::desired::Desired;
 use crate::reconcile::facts::{Attempt, Credential, CredentialProblem, Found, List, Sameness};
-use crate::sse::inventory::Inventory;
+use crate::reconcile::sight::{self, Parent, Sighting, Sought, find, untold};
 use crate::sse::lists::Look;
 use crate::sse::types::{Remote, VENDOR};
 use crate::sse::{self};
 
 impl Pass {
     /// The last attempt. It settles once it cannot land any more: twice the request timeout after this process has first
-    /// seen it, and for its question only a list counts that begins after that.
+    /// seen it.
     pub(super) fn attempt(&mut self, record: Option<&Record>) -> Attempt {
-        let Some(record) = record else {
-            self.remember(|memory, _| memory.open = None);
-            return Attempt::None;
-        };
-        let same = self.desired.as_ref().is_ok_and(|desired| record.sends(desired, &self.tenant_name()));
+        let tenant = self.tenant_name();
+        let desired = self.desired.as_ref().ok();
+        let same = record.zip(desired).is_some_and(|(record, desired)| record.sends(desired, &tenant));
         let settles_after = self.context.settings.settles_after();
+        let settled = |since: &Instant| since.elapsed() >= settles_after;
         let lists = Arc::clone(&self.context.lists);
-        self.remember(|memory, _| {
-            if memory.minted.as_ref().is_some_and(|minted| minted.nonce == record.nonce && !minted.acted) {
-                return if same { Attempt::Recorded } else { Attempt::None };
-            }
-            if memory.open.as_ref().is_none_or(|(nonce, ..)| *nonce != record.nonce) {
-                memory.open = Some((record.nonce.clone(), Instant::now(), false));
-                memory.question = lists.mark();
-            }
-            let Some((_, since, settled)) = &mut memory.open else { return Attempt::Open };
-            if since.elapsed() < settles_after {
-                return Attempt::Open;
-            }
-            if !*settled {
-                *settled = true;
-                memory.question = lists.mark();
-            }
-            Attempt::Settled
-        })
+        self.remember(|memory, _| memory.course.standing(record, same, Instant::now(), settled, || lists.mark()))
     }
 
     /// How long until an open attempt settles.
     pub(in crate::reconcile) fn settles_in(&mut self) -> Option<Duration> {
         let after = self.context.settings.settles_after();
         self.remember(|memory, _| {
-            let (_, since, settled) = memory.open.as_ref()?;
-            (!settled).then(|| after.saturating_sub(since.elapsed()))
+            let open = memory.course.open.as_ref()?;
+            (!open.settled).then(|| after.saturating_sub(open.since.elapsed()))
         })
     }
 
@@ -74,87 +56,56 @@ impl Pass {
             // A verb asks anew, once for each of its values.
             if asked.is_some() && asked != handled && memory.asked != asked {
                 memory.asked.clone_from(&asked);
-                memory.question = context.lists.mark();
+                memory.course.question = context.lists.mark();
             }
         });
         let ready = credential == Credential::Ready;
         // A suspended resource asks the tenant for nothing; what is known already is good enough to speak of.
         let look = if idle { Look::Pending } else { self.look_at_list(ready) };
-        let list = match look {
-            Look::Pending => List::Pending,
-            Look::Listed { complete: true } => List::Complete,
-            Look::Listed { complete: false } => List::Incomplete,
-            Look::Failed { failure, long } => {
-                // What is wrong with the credential comes before what it is wrong for.
-                if ready {
-                    self.cause = cause(&failure);
-                }
-                let class = class(failure.class);
-                if long { List::FailedLong(class) } else { List::Failed(class) }
-            }
-        };
+        let list = listed(&look);
+        // What is wrong with the credential comes before what it is wrong for.
+        if let (Look::Failed { failure, .. }, true) = (&look, ready) {
+            self.cause = cause(failure);
+        }
         let open = record.filter(|_| matches!(attempt, Attempt::Open | Attempt::Settled));
-        let sight = context.lists.with(&self.key, self.folder, |inventory| self.find(inventory, open));
-        let (found, shown, untold) = sight.unwrap_or_default();
-        self.shown = shown;
-        if found == Found::Ours {
+        let named = self.annotation(ANNOTATION_ID);
+        let sought = Sought {
+            id: self.id.as_deref(),
+            named: named.as_deref(),
+            name: &self.effective_name,
+            folder: self.folder,
+            open,
+        };
+        let sighting = context.lists.with(&self.key, self.folder, |inventory| find(inventory, sought));
+        let sighting = sighting.unwrap_or_default();
+        if sighting.found == Found::Ours {
             context.credentials.sighted(&self.key);
         }
-        if untold && matches!(list, List::Complete | List::Incomplete) {
-            return self.ask_parents(list, found, ready);
+        if sighting.untold && matches!(list, List::Complete | List::Incomplete) {
+            return self.ask_parents(list, sighting, ready);
         }
-        (list, found)
+        self.shown = sighting.shown;
+        (list, sighting.found)
     }
 
     /// What is known of the folder's list; asks for one where there is none that answers.
     pub(in crate::reconcile) fn look_at_list(&mut self, ready: bool) -> Look {
-        let question = self.remember(|memory, _| memory.question);
+        let question = self.remember(|memory, _| memory.course.question);
         self.context.lists.look(&self.key, self.folder, question, ready, &self.waiter)
     }
 
-    /// What the folder's list shows of this resource; and whether it shows it without naming a folder.
-    pub(super) fn find(&self, inventory: &Inventory<Remote>, open: Option<&Record>) -> (Found, Option<Remote>, bool) {
-        if let Some(remote) = self.id.as_ref().and_then(|id| inventory.by_id(id)) {
-            return (Found::Ours, Some(remote.clone()), false);
-        }
-        let here = |remote: &Remote| remote.folder.as_deref().is_none_or(|folder| folder == self.folder.as_str());
-        if self.id.is_none()
-            && let Some(id) = self.annotation(ANNOTATION_ID)
-        {
-            let named = inventory.by_id(&id).filter(|remote| remote.name == self.effective_name && here(remote));
-            return match named {
-                Some(remote) => (Found::Named, Some(remote.clone()), false),
-                None => (Found::NamedElsewhere, None, false),
-            };
-        }
-        let candidates: Vec<&Remote> =
-            inventory.by_name(&self.effective_name).map(|(_, remote)| remote).filter(|remote| here(remote)).collect();
-        let attempted = open.and_then(|record| candidates.iter().find(|remote| record.sent.matches(&remote.fields)));
-        let (found, remote) = match (attempted, candidates.first()) {
-            (Some(remote), _) => (Found::Attempted, *remote),
-            (None, Some(remote)) => (Found::Other, *remote),
-            (None, None) => return (Found::Absent, None, false),
-        };
-        (found, Some(remote.clone()), remote.folder.is_none())
-    }
-
     /// An item that names no folder is this folder's only if the lists of the parent folders lack it.
-    pub(super) fn ask_parents(&mut self, list: List, found: Found, ready: bool) -> (List, Found) {
-        let Some(id) = self.shown.as_ref().map(|remote| remote.id.clone()) else { return (list, found) };
-        let lists = Arc::clone(&self.context.lists);
-        for parent in self.folder.parents() {
-            let look = lists.look(&self.key, *parent, sse::inventory::Mark::default(), ready, &self.waiter);
-            let inherited = lists.with(&self.key, *parent, |inventory| inventory.by_id(&id).is_some());
-            if inherited == Some(true) {
-                self.shown = None;
-                return (list, Found::Absent);
-            }
-            match look {
-                Look::Pending => return (List::Pending, found),
-                Look::Listed { complete: true } => {}
-                Look::Failed { .. } | Look::Listed { complete: false } => return (list, Found::Untold),
-            }
-        }
+    fn ask_parents(&mut self, list: List, sighting: Sighting<Remote>, ready: bool) -> (List, Found) {
+        let id = sighting.shown.as_ref().map(|remote| remote.id.clone()).unwrap_or_default();
+        let (lists, key, waiter) = (&self.context.lists, &self.key, &self.waiter);
+        // Asked one after the other, as far as need be: looking at a list is asking for it.
+        let parents = self.folder.parents().iter().map(|parent| {
+            let look = lists.look(key, *parent, sse::inventory::Mark::default(), ready, waiter);
+            let shows = lists.with(key, *parent, |inventory| inventory.by_id(&id).is_some());
+            Parent::of(shows, listed(&look))
+        });
+        let (list, found, shown) = untold(list, sighting, parents);
+        self.shown = shown;
         (list, found)
     }
 
@@ -170,17 +121,8 @@ impl Pass {
 
     /// The Secrets' versions against those whose bytes were last sent.
     pub(super) fn versions(&self, record: Option<&Record>, found: Found) -> Sameness {
-        let Ok(desired) = &self.desired else { return Sameness::Unknown };
-        let sent = match record {
-            Some(record) if found == Found::Attempted => record.observed_secrets(),
-            _ if self.status().id.is_some() => self.status().observed_secrets.clone(),
-            _ => return Sameness::Unknown,
-        };
-        let same = desired.secrets.iter().zip(self.yields.secrets.iter().skip(1)).all(|(field, now)| {
-            let sent = sent.iter().find(|observed| observed.name == field.secret);
-            sent.is_some_and(|sent| Some(&sent.resource_version) == now.as_ref())
-        });
-        if same { Sameness::Same } else { Sameness::Differs }
+        let now = self.yields.secrets.get(1..).unwrap_or_default();
+        sight::versions(self.desired.as_ref().ok(), self.status(), record, found, now)
     }
 
     /// What the list's echo tells of the secrets without reading them: known ones by their prints. And whether reading
@@ -212,5 +154,16 @@ impl Pass {
     pub(in crate::reconcile) fn secret_paths(&self) -> Vec<String> {
         let Ok(Desired { vendor: Some(vendor), secrets, .. }) = &self.desired else { return Vec::new() };
         secrets.iter().map(|secret| spec_path(&format!("{VENDOR}.{vendor}.{}", secret.field))).collect()
+    }
+}
+
+/// What a look at a list comes to, in the words of the pure part.
+const fn listed(look: &Look) -> List {
+    match look {
+        Look::Pending => List::Pending,
+        Look::Listed { complete: true } => List::Complete,
+        Look::Listed { complete: false } => List::Incomplete,
+        Look::Failed { failure, long: true } => List::FailedLong(class(failure.class)),
+        Look::Failed { failure, long: false } => List::Failed(class(failure.class)),
     }
 }

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use crate::crd::{ANNOTATION_ATTEMPT, FINALIZER, MfaServer};
 use crate::reconcile::attempt::Attempt as Record;
 use crate::reconcile::facts::{Answer, Definition, Outcome};
-use crate::reconcile::memory::Minted;
 use crate::reconcile::pass::Pass;
 use crate::telemetry::chain;
 
@@ -119,7 +118,7 @@ impl Pass {
             "finalizers": self.finalizers(true),
             "annotations": {ANNOTATION_ATTEMPT: text},
         }});
-        self.remember(|memory, _| memory.minted = Some(Minted { nonce: nonce.clone(), acted: false }));
+        self.remember(|memory, _| memory.course.records(nonce));
         self.patch("recording the attempt", patch).await.map_or_else(|outcome| outcome, |()| Outcome::Claimed)
     }
 }

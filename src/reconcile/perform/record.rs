@@ -11,9 +11,10 @@ use tokio::time::timeout;
 
 use super::{FIELD_MANAGER, KUBE_STEP};
 use crate::crd::{ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer, MfaVendorType, ObservedSecret};
-use crate::reconcile::facts::{Attempt, Class, Credential, CredentialProblem, Found, List, Outcome, Sameness};
+use crate::reconcile::facts::{Class, Credential, CredentialProblem, Found, List, Outcome, Sameness};
 use crate::reconcile::pass::{self, CREDENTIALS, Pass, secret_cause};
 use crate::reconcile::report::{Event, Known, Object, report};
+use crate::reconcile::sight::{Binding, binding};
 use crate::reconcile::step::Verdict;
 use crate::sse::{Acted, Failure, Method, Reason};
 use crate::telemetry::chain;
@@ -46,7 +47,7 @@ impl Pass {
 
     pub(super) fn recorded(&mut self, verdict: Verdict) -> Outcome {
         self.remember(|memory, _| {
-            memory.unrecorded = None;
+            memory.course.unrecorded = None;
             if verdict == Verdict::InOrder {
                 memory.succeeded();
             }
@@ -80,16 +81,10 @@ impl Pass {
         self.name_cause(verdict);
         let repeated = self.is_repeated(verdict);
         let previous = self.status().clone();
-        // A refused adoption binds nothing.
-        let id = if verdict == Verdict::AdoptionRefused { previous.id.clone() } else { self.id.clone() };
-        let tenant = match (&id, self.tenant.as_ref()) {
-            (None, _) => None,
-            (Some(id), _) if previous.id.as_ref() == Some(id) && previous.tenant.is_some() => previous.tenant.clone(),
-            (Some(_), tenant) => tenant.map(|tenant| tenant.name.to_string()),
-        };
-        let in_hand = matches!(self.facts.attempt, Attempt::Open | Attempt::Recorded | Attempt::Settled);
-        let attempt =
-            if in_hand { previous.attempt.clone() } else { self.answered.clone().or(previous.attempt.clone()) };
+        let tenant = self.tenant.as_ref().map(|tenant| &*tenant.name);
+        let answered = self.answered.as_deref();
+        let Binding { id, tenant, attempt } =
+            binding(verdict, &previous, &self.facts, self.id.as_deref(), tenant, answered);
         let told = matches!(verdict, Verdict::DriftReported | Verdict::Flapping | Verdict::AdoptionRefused);
         let vendor = self.server.spec.mfa_vendor_type.as_ref().and_then(MfaVendorType::member).map(str::to_owned);
         let known = Known {

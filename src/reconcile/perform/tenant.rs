@@ -10,9 +10,10 @@ use crate::reconcile::Context;
 use crate::reconcile::attempt::Attempt as Record;
 use crate::reconcile::compare::{self, is_unwritable};
 use crate::reconcile::desired::Desired;
-use crate::reconcile::facts::{Answer, Class, Found, Outcome, Sameness, Secrets, Sight};
-use crate::reconcile::memory::{self, Minted, Unrecorded};
+use crate::reconcile::facts::{Class, Found, Outcome, Sameness, Secrets};
+use crate::reconcile::memory::{self, Unrecorded};
 use crate::reconcile::pass::{Pass, broken, class, secret_cause};
+use crate::reconcile::sight;
 use crate::sse::credentials::{Access, Settled, State, Waiter};
 use crate::sse::inventory::Write;
 use crate::sse::types::Remote;
@@ -118,10 +119,7 @@ impl Pass {
         };
         let Some(record) = Record::of(&self.server) else { return Outcome::KubeFailed };
         let nonce = record.nonce;
-        self.remember(|memory, _| {
-            memory.minted = Some(Minted { nonce: nonce.clone(), acted: true });
-            memory.open = Some((nonce.clone(), Instant::now(), false));
-        });
+        self.remember(|memory, _| memory.course.sends(&nonce, Instant::now()));
         let body = desired.body(&self.secrets);
         let client = self.context.client.clone();
         let call = client.create(&access.token, desired.folder, desired.position, &body);
@@ -138,8 +136,7 @@ impl Pass {
                 self.remember(|memory, server| {
                     let server = Arc::clone(server);
                     let answer = memory::Answer::Created(remote.id.clone());
-                    memory.unrecorded = Some(Unrecorded { nonce, answer, server, access });
-                    memory.open = None;
+                    memory.course.answered(Unrecorded { nonce, answer, server, access });
                 });
                 self.holds(&desired, remote.id);
                 Outcome::Created
@@ -150,22 +147,20 @@ impl Pass {
             }
             Err(failure) => {
                 let outcome = self.refused(&failure);
-                match outcome {
-                    Outcome::Refused(class) if class.is_passing() => self.unacted(&nonce),
-                    Outcome::Refused(class) => {
-                        self.answered = Some(nonce.clone());
-                        let cause = self.cause.clone();
-                        self.remember(|memory, server| {
-                            let server = Arc::clone(server);
-                            let answer = memory::Answer::Refused(class, cause);
-                            memory.unrecorded = Some(Unrecorded { nonce, answer, server, access });
-                            memory.open = None;
-                        });
-                        // Whatever stands in the way is to be seen in a newer list.
-                        self.ask_anew();
-                    }
-                    _ => self.ask_anew(),
+                let class = class(failure.class);
+                if outcome == Outcome::Refused(class) && !class.is_passing() {
+                    self.answered = Some(nonce.clone());
                 }
+                let (cause, lists) = (self.cause.clone(), Arc::clone(&self.context.lists));
+                self.remember(|memory, server| {
+                    let answer = || Unrecorded {
+                        nonce: nonce.clone(),
+                        answer: memory::Answer::Refused(class, cause),
+                        server: Arc::clone(server),
+                        access,
+                    };
+                    memory.course.not_created(&nonce, outcome, answer, || lists.mark());
+                });
                 outcome
             }
         }
@@ -173,16 +168,13 @@ impl Pass {
 
     /// The attempt was refused without an effect: it can be sent as it is.
     pub(super) fn unacted(&mut self, nonce: &str) {
-        self.remember(|memory, _| {
-            memory.minted = Some(Minted { nonce: nonce.to_owned(), acted: false });
-            memory.open = None;
-        });
+        self.remember(|memory, _| memory.course.unacted(nonce));
     }
 
     /// Only a list that begins from now on answers the resource's question.
     pub(super) fn ask_anew(&mut self) {
         let mark = self.context.lists.mark();
-        self.remember(|memory, _| memory.question = mark);
+        self.remember(|memory, _| memory.course.question = mark);
     }
 
     /// The tenant holds what was sent, as its last answer says.
@@ -236,10 +228,12 @@ impl Pass {
 
     pub(super) fn absent(&mut self, id: &str) -> Outcome {
         self.context.lists.wrote(&self.key, self.folder, Write::Deleted(id.to_owned()));
-        if self.facts.found == Found::Ours {
+        let found = self.facts.found;
+        if found == Found::Ours {
             self.shown = None;
-            self.ask_anew();
         }
+        let lists = Arc::clone(&self.context.lists);
+        self.remember(|memory, _| memory.course.absent(found, || lists.mark()));
         Outcome::Absent
     }
 
@@ -290,7 +284,7 @@ impl Pass {
                 self.wrote = true;
                 self.context.lists.wrote(&self.key, self.folder, Write::Deleted(id));
                 self.shown = None;
-                self.remember(|memory, _| memory.unrecorded = None);
+                self.remember(|memory, _| memory.course.unrecorded = None);
                 if was_there { Outcome::Deleted } else { Outcome::Absent }
             }
             Err(failure) => self.refused(&failure),
@@ -299,13 +293,13 @@ impl Pass {
 
     /// What was created for a resource that is gone, and nothing in the cluster tells of it.
     pub(super) fn is_stray(&self) -> bool {
-        self.facts.sight == Sight::Gone && self.facts.answer == Answer::Created && !self.facts.retain
+        sight::is_stray(&self.facts)
     }
 
     fn stray_access(&mut self) -> Option<Access> {
         let stray = self.is_stray();
         self.remember(|memory, _| {
-            memory.unrecorded.as_ref().filter(|_| stray).map(|unrecorded| unrecorded.access.clone())
+            memory.course.unrecorded.as_ref().filter(|_| stray).map(|unrecorded| unrecorded.access.clone())
         })
     }
 
@@ -326,7 +320,7 @@ impl Pass {
                 self.wrote = true;
             }
             self.answered = Some(record.nonce);
-            self.remember(|memory, _| memory.open = None);
+            self.remember(|memory, _| memory.course.open = None);
         }
         Outcome::Adopted
     }
