@@ -19,6 +19,7 @@ mod drift;
 mod errors;
 mod faults;
 mod generated;
+mod gitops;
 mod harness;
 mod leader;
 mod lifecycle;
