@@ -20,7 +20,8 @@ demo: ## Run the operator against a local control plane and the simulated API; K
 
 .PHONY: test
 test: ## Run all tests that need no root
-	@$(WITH_TOOLS) $(CARGO) test --workspace --locked --lib --bins --tests
+	@gitops=$$(tools/gitops-tools) && export "$$gitops" && \
+		$(WITH_TOOLS) $(CARGO) test --workspace --locked --lib --bins --tests
 
 .PHONY: fuzz
 fuzz: ## Feed rubbish to all that decodes; SECONDS_EACH=60 a target, TARGETS=regex picks some

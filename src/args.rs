@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::admin::HttpAddr;
 use crate::crd::DeletionPolicy;
@@ -12,7 +13,15 @@ use crate::sse::token::DEFAULT_AUTH_URL;
 
 /// Keeps the multi-factor-authentication servers of Prisma Access equal to `MfaServer` resources.
 #[derive(Debug, Parser)]
-#[command(name = "mfa-operator", version, about, long_about = None, propagate_version = true)]
+#[command(
+    name = "mfa-operator",
+    version,
+    about,
+    long_about = None,
+    propagate_version = true,
+    next_line_help = true,
+    after_long_help = BESIDES
+)]
 pub struct Arguments {
     /// What to do; `run` if nothing is named.
     #[command(subcommand)]
@@ -25,10 +34,54 @@ pub struct Arguments {
 /// What can be done.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum Command {
-    /// Run the operator against the cluster of the kubeconfig, or that it runs in.
+    /// Run the operator against the cluster of the kubeconfig, or that it runs in; the default.
+    #[command(after_long_help = BESIDES)]
     Run,
-    /// Print the definition of the `MfaServer` resource, for `kubectl apply -f -`.
+    /// Print the definition (CRD): mfa-operator crd | kubectl apply --server-side -f -.
+    #[command(override_usage = "mfa-operator crd", help_template = WITHOUT_FLAGS)]
     Crd,
+    /// Print a script that completes commands and flags in a shell.
+    #[command(
+        override_usage = "mfa-operator completions <SHELL>",
+        help_template = WITHOUT_FLAGS,
+        after_help = COMPLETIONS
+    )]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// What decides besides flags.
+const BESIDES: &str = "\
+Every flag is also a variable; a flag given counts more. Besides:
+  KUBECONFIG               the cluster; else ~/.kube/config, else the service account of the pod
+  RUST_LOG                 the levels of the log, for example info,mfa_operator=debug
+  HTTPS_PROXY, NO_PROXY    the way to the tenant";
+
+/// For commands that take none of the flags, which all commands inherit.
+const WITHOUT_FLAGS: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n";
+
+/// How the script gets into each shell.
+const COMPLETIONS: &str = "\
+Shells, and how each gets its script:
+  bash        source <(mfa-operator completions bash), in ~/.bashrc
+  elvish      eval (mfa-operator completions elvish | slurp), in ~/.config/elvish/rc.elv
+  fish        mfa-operator completions fish | source, in ~/.config/fish/config.fish
+  powershell  mfa-operator completions powershell | Out-String | Invoke-Expression, in $PROFILE
+  zsh         source <(mfa-operator completions zsh), in ~/.zshrc after compinit";
+
+/// The script that completes the command line in this shell.
+#[must_use]
+pub fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "mfa-operator", &mut script);
+    if shell == Shell::Bash {
+        // clap_complete 4.6.11 names a command in two ways where the program's name has a hyphen, so that none is found.
+        let text = String::from_utf8_lossy(&script).replace("mfa__subcmd__operator", "mfa__operator");
+        script = text.into_bytes();
+    }
+    script
 }
 
 /// How log lines look.
@@ -109,6 +162,7 @@ pub struct Run {
         env = "MFA_OPERATOR_DEFAULT_DELETION_POLICY",
         value_enum,
         default_value = "Delete",
+        value_name = "POLICY",
         ignore_case = true,
         help_heading = "Resources"
     )]
@@ -148,6 +202,7 @@ pub struct Run {
         env = "MFA_OPERATOR_LOG_FORMAT",
         value_enum,
         default_value = "text",
+        value_name = "FORMAT",
         help_heading = "Operations"
     )]
     pub log_format: LogFormat,
@@ -222,13 +277,26 @@ mod fuzz;
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_is_also_a_variable_of_its_name() {
+        let mut command = Arguments::command();
+        command.build();
+        let run = command.find_subcommand("run").unwrap();
+        let flags: Vec<_> =
+            run.get_arguments().filter(|flag| !["help", "version"].contains(&flag.get_id().as_str())).collect();
+        assert!(flags.len() > 15);
+        for flag in flags {
+            let name = flag.get_long().unwrap().replace('-', "_").to_uppercase();
+            assert_eq!(flag.get_env().unwrap().to_str().unwrap(), format!("MFA_OPERATOR_{name}"));
+            assert!(flag.get_help_heading().is_some(), "--{name} stands in no group");
+        }
     }
 
     #[test]

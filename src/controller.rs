@@ -6,6 +6,7 @@
 //! - The operator's own writes start no pass: what it wrote is known to the pass that wrote it.
 
 pub mod lease;
+mod trouble;
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,6 +23,7 @@ use kube::runtime::{PredicateConfig, WatchStreamExt};
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::{mpsc, watch};
 
+use self::trouble::advice;
 use crate::crd::{ANNOTATION_FORCE_DELETE, ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer};
 use crate::health::{Part, Watch};
 use crate::reconcile::{self, Context, peers};
@@ -56,7 +58,7 @@ pub async fn run(
         .inspect_ok(move |event| listing.observe(event))
         .inspect_err(move |error| {
             metrics.watch_failed("mfaservers");
-            tracing::warn!(error = %chain(error), "watching MfaServers failed; it is tried again (is the CRD installed, is the API server reachable?)");
+            tracing::warn!(advice = advice(error), error = %chain(error), "watching MfaServers failed; it is tried again");
         })
         .default_backoff()
         .reflect(writer)
@@ -200,7 +202,7 @@ async fn watch_secrets(context: Arc<Context>, synced: watch::Sender<bool>) {
             }
             Err(error) => {
                 context.metrics.watch_failed("secrets");
-                tracing::warn!(error = %chain(&error), "watching Secrets failed; it is tried again");
+                tracing::warn!(advice = advice(&error), error = %chain(&error), "watching Secrets failed; it is tried again");
             }
         }
     }

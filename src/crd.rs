@@ -62,7 +62,7 @@ pub const ANNOTATION_ID: &str = concat!(group!(), "/id");
         name = "Vendor",
         type_ = "string",
         json_path = ".status.vendor",
-        description = "The vendor that was last written to the tenant."
+        description = "The vendor: the member of spec.mfaVendorType that is set."
     ),
     printcolumn(
         name = "Folder",

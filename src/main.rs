@@ -5,15 +5,16 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use mfa_operator::args::{Arguments, Command};
-use mfa_operator::{crd, run, telemetry};
+use mfa_operator::{args, crd, run, telemetry};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // One TLS provider for all clients; it can be installed once, and here is the first time.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    if let Some(Command::Crd) = arguments.command {
-        let written = std::io::stdout().write_all(crd::crd_yaml().as_bytes());
-        return if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    match arguments.command {
+        Some(Command::Crd) => return print(crd::crd_yaml().as_bytes()),
+        Some(Command::Completions { shell }) => return print(&args::completions(shell)),
+        Some(Command::Run) | None => {}
     }
     telemetry::init(arguments.run.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -33,4 +34,8 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn print(text: &[u8]) -> ExitCode {
+    if std::io::stdout().write_all(text).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

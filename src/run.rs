@@ -1,9 +1,12 @@
 //! Building what the operator is made of, running it, and shutting it down.
 
+use std::error::Error;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use kube::config::{InferConfigError, KubeconfigError};
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -31,11 +34,26 @@ pub enum Start {
     #[error("cannot start")]
     Settings(#[from] InvalidSettings),
     /// No way to the API server is configured.
-    #[error("no kubeconfig and no service account: set KUBECONFIG, or run in a cluster")]
-    Kubeconfig(#[from] kube::config::InferConfigError),
+    #[error("there is neither a kubeconfig nor a pod's service account: set KUBECONFIG, or run in a cluster")]
+    FindCluster(#[source] Unusable),
+    /// The kubeconfig is there and says nothing that could be used.
+    #[error(
+        "the kubeconfig cannot be used: mend it, or set KUBECONFIG to another; `kubectl config view` shows what is in it"
+    )]
+    ReadKubeconfig(#[source] Unusable),
+    /// In a pod without a token.
+    #[error(
+        "the service account of this pod cannot be used: see that its token is mounted (automountServiceAccountToken)"
+    )]
+    ReadServiceAccount(#[source] Unusable),
     /// The client of the API server cannot be built.
-    #[error("the client of the API server cannot be built")]
-    Client(#[from] kube::Error),
+    #[error("what the kubeconfig says about certificates or a proxy cannot be used: mend it")]
+    BuildClient(#[source] Unusable),
+    /// The kubeconfig's command or provider gave no credentials.
+    #[error(
+        "the login that the kubeconfig asks for failed: see that its command is installed, and that it works by itself"
+    )]
+    LogIn(#[source] Unusable),
     /// Probes and scrapes cannot be answered.
     #[error("cannot start")]
     Admin(#[from] admin::Start),
@@ -46,6 +64,11 @@ pub enum Start {
     #[error("cannot go on")]
     Lost(#[from] Lost),
 }
+
+/// What kube says of a kubeconfig or service account; its errors repeat their sources, so the sources end here.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(String);
 
 /// Runs the operator until SIGTERM or SIGINT.
 ///
@@ -67,7 +90,9 @@ pub async fn run(args: Run) -> Result<(), Start> {
     };
     let client = sse::Client::new(&api)?.measured(metrics.clone());
     let endpoint = TokenEndpoint::new(&api, &args.auth_url)?.measured(metrics.clone());
-    let kube = kube::Client::try_from(kube::Config::infer().await?)?;
+    let cluster = kube::Config::infer().await.map_err(|error| unusable(&error))?;
+    let api_server = cluster.cluster_url.to_string();
+    let kube = kube::Client::try_from(cluster).map_err(|error| no_client(&error))?;
 
     let limits = Limits {
         qps: args.api_qps,
@@ -110,6 +135,7 @@ pub async fn run(args: Run) -> Result<(), Start> {
     });
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
+        api_server,
         api_url = api.api_url,
         resync_seconds = args.resync_interval.as_secs(),
         "starting"
@@ -140,6 +166,29 @@ pub async fn run(args: Run) -> Result<(), Start> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Which of the two ways to an API server was meant, for that one is to be mended.
+fn unusable(error: &InferConfigError) -> Start {
+    let kubeconfig = error.source().and_then(<dyn Error>::downcast_ref);
+    let absent = match kubeconfig {
+        Some(KubeconfigError::ReadConfig(source, _)) => source.kind() == ErrorKind::NotFound,
+        Some(KubeconfigError::FindPath) => true,
+        _ => false,
+    };
+    let both = || Unusable(error.to_string());
+    let kubeconfig = || kubeconfig.map_or_else(both, |kubeconfig| Unusable(kubeconfig.to_string()));
+    match (absent, std::env::var_os("KUBERNETES_SERVICE_HOST")) {
+        (true, Some(_)) => Start::ReadServiceAccount(both()),
+        (true, None) => Start::FindCluster(kubeconfig()),
+        (false, _) => Start::ReadKubeconfig(kubeconfig()),
+    }
+}
+
+/// Whether it is the login or the rest of what makes a client.
+fn no_client(error: &kube::Error) -> Start {
+    let told = Unusable(error.to_string());
+    if matches!(error, kube::Error::Auth(_)) { Start::LogIn(told) } else { Start::BuildClient(told) }
 }
 
 /// The delays of the classes, for what many resources share.

@@ -8,8 +8,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::LogFormat;
 
-/// What is logged unless `RUST_LOG` says otherwise.
-const DEFAULT_FILTER: &str = "info,kube_runtime=warn,kube_client=warn";
+/// What is logged unless `RUST_LOG` says otherwise. `kube_runtime` warns of what the operator tells itself, with advice.
+const DEFAULT_FILTER: &str = "info,kube_runtime=error,kube_client=warn";
 
 /// An error with its sources, for a log line: `creating failed: no answer: connection reset`.
 #[derive(Clone, Copy)]

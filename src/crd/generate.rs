@@ -35,12 +35,13 @@ pub const fn crd_yaml() -> &'static str {
     include_str!("../../crds/mfaservers.yaml")
 }
 
-/// No `nullable`: with it nulls would be stored, and `has()` would be true for them. And no line breaks of the source in
-/// descriptions.
+/// No `nullable`: with it nulls would be stored, and `has()` would be true for them. No line breaks of the source in
+/// descriptions, and in them what `kubectl explain` does not show by itself.
 fn mend(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    let told = told(schema);
     if let Some(description) = &mut schema.description {
-        *description = reflow(description);
+        *description = reflow(&format!("{description}{told}"));
     }
     for child in schema.properties.iter_mut().flat_map(BTreeMap::values_mut) {
         mend(child);
@@ -48,6 +49,22 @@ fn mend(schema: &mut JSONSchemaProps) {
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         mend(items);
     }
+}
+
+/// How many values of a choice `kubectl explain` shows.
+const SHOWN_CHOICES: usize = 4;
+
+/// The sentences that `kubectl explain` needs in a description: all choices, and the default.
+fn told(schema: &JSONSchemaProps) -> String {
+    let text = |JSON(value): &JSON| format!("`{}`", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let mut told = String::new();
+    if let Some(choices) = schema.enum_.as_ref().filter(|choices| choices.len() > SHOWN_CHOICES) {
+        told = format!(" One of {}.", choices.iter().map(text).collect::<Vec<_>>().join(", "));
+    }
+    if let Some(default) = schema.default.as_ref().filter(|JSON(default)| !default.is_object()) {
+        told = format!("{told} The default is {}.", text(default));
+    }
+    told
 }
 
 /// One line a paragraph.

@@ -28,6 +28,40 @@ fn options() -> Options {
     Options::new(PathBuf::from(env!("CARGO_BIN_EXE_mfa-operator")))
 }
 
+/// Without what is another each time: times, ages, ids.
+fn settled(line: &str) -> String {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let words: Vec<&str> = line.trim_end().split(' ').collect();
+    let settle = |(at, word): (usize, &&str)| {
+        let seconds = words.get(at + 1).is_some_and(|next| ["s.", "s]"].contains(next));
+        if seconds && digits(word.trim_start_matches('[')) || word.strip_suffix('s').is_some_and(digits) {
+            "<time>".to_owned()
+        } else if word.len() == 36 && word.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()) {
+            "<id>".to_owned()
+        } else {
+            (*word).to_owned()
+        }
+    };
+    words.iter().enumerate().map(settle).collect::<Vec<_>>().join(" ")
+}
+
+/// Fails unless the README shows this output, line by line, where it does not leave out any (`…`).
+fn readme_shows(output: &str) {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, block) = readme.split_once("```console\n$ make demo\n").expect("the demo's output in the README");
+    let (block, _) = block.split_once("\n```").unwrap();
+    let mut rest: Vec<String> = output.lines().map(settled).collect();
+    let parts = block.split("…\n").map(|part| part.trim_end_matches('\n')).filter(|part| !part.is_empty());
+    let parts: Vec<Vec<String>> = parts.map(|part| part.lines().map(settled).collect()).collect();
+    assert!(parts.len() > 3, "{parts:?}");
+    for part in parts {
+        let at = rest.windows(part.len()).position(|window| window == part);
+        let at =
+            at.unwrap_or_else(|| panic!("the README shows, and the demo does not:\n{}\n{output}", part.join("\n")));
+        rest.drain(..at + part.len());
+    }
+}
+
 /// The forms in which a secret could come to light.
 fn forms(secret: &str) -> [String; 4] {
     let digest = Sha1::digest(secret);
@@ -44,6 +78,7 @@ async fn the_demo_ends_as_expected_and_shows_no_secret() {
     assert!(ended.is_ok(), "{ended:?}\n{output}");
 
     assert!(output.contains("\nEverything as expected, in "), "{output}");
+    readme_shows(&output);
     for reason in [
         "Available",
         "NameNotUnique",

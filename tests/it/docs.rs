@@ -334,7 +334,7 @@ fn every_flag_and_variable_that_a_document_names_exists() {
         for code in quoted(&read(&document).replace("```", "")) {
             let Some(word) = code.split([' ', '=']).next() else { continue };
             // kubectl's and helm's.
-            let ours = |name: &str| flags.contains(name) || ["wait", "field-selector"].contains(&name);
+            let ours = |name: &str| flags.contains(name) || ["wait", "field-selector", "for"].contains(&name);
             if let Some(flag) = word.strip_prefix("--").filter(|_| !code.contains('\n')) {
                 assert!(ours(flag), "{}: there is no flag {word}", document.display());
             }
@@ -360,6 +360,10 @@ fn every_annotation_that_a_document_names_is_one_of_the_operators() {
     for document in documents() {
         let page = read(&document);
         for (at, prefix) in page.match_indices("sse.mfa-operator.io/") {
+            // As kubectl names a resource.
+            if page[..at].ends_with("mfaserver.") {
+                continue;
+            }
             let rest = &page[at + prefix.len()..];
             let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-').unwrap_or(rest.len());
             let annotation = format!("{prefix}{}", &rest[..end]);

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use mfa_operator::crd;
+use clap::CommandFactory as _;
+use mfa_operator::{args::Arguments, crd};
 use serde_json::Value;
 
 /// An object with more members than this gets a section of its own.
@@ -36,6 +37,7 @@ pub(super) fn page() -> String {
     }
     annotations(&mut page);
     columns(&mut page, version);
+    flags(&mut page);
     page
 }
 
@@ -71,7 +73,7 @@ fn rows<'a>(page: &mut String, path: &str, prefix: &str, schema: &'a Value, larg
             page,
             "| {shown} | {} | {presence} | {} | {} |",
             kind(field),
-            cell(text(&field["description"])),
+            cell(described(field)),
             rules(last(&name), field)
         )
         .unwrap();
@@ -81,6 +83,17 @@ fn rows<'a>(page: &mut String, path: &str, prefix: &str, schema: &'a Value, larg
             rows(page, path, &format!("{name}."), inner, large);
         }
     }
+}
+
+/// The description without what has columns of its own here, and is in it for `kubectl explain`.
+fn described(field: &Value) -> &str {
+    let mut description = text(&field["description"]);
+    for (member, sentence) in [("default", " The default is `"), ("enum", " One of `")] {
+        if !field[member].is_null() {
+            description = description.split(sentence).next().unwrap();
+        }
+    }
+    description
 }
 
 /// What a field may hold.
@@ -147,6 +160,48 @@ fn columns(page: &mut String, version: &Value) {
             if column["priority"].as_i64() == Some(1) { "with `-o wide`" } else { "always" },
             cell(text(&column["jsonPath"])),
             text(&column["description"])
+        )
+        .unwrap();
+    }
+}
+
+/// Every flag of the command line, in the groups of `--help`.
+fn flags(page: &mut String) {
+    let mut command = Arguments::command();
+    command.build();
+    let run = command.find_subcommand("run").unwrap();
+    page.push_str(
+        "\n## Flags of mfa-operator\n\nEach is also an environment variable; a flag that is given counts more. `mfa-operator --help` \
+         shows the same texts, and [operations.md](operations.md#flags) says more.\n",
+    );
+    let mut heading = None;
+    for flag in run.get_arguments() {
+        // What has no group is `--help` and `--version`.
+        let Some(group) = flag.get_help_heading() else { continue };
+        if heading != Some(group) {
+            write!(page, "\n### {group}\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n").unwrap();
+            heading = Some(group);
+        }
+        let value = if flag.get_action().takes_values() {
+            format!(" {}", flag.get_value_names().unwrap().iter().map(|name| format!("<{name}>")).collect::<String>())
+        } else {
+            String::new()
+        };
+        let default = match flag.get_default_values() {
+            [value] if flag.get_action().takes_values() => format!("`{}`", value.to_str().unwrap()),
+            _ => "off".to_owned(),
+        };
+        let values: Vec<_> = flag.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+        let values = match (flag.get_action().takes_values(), values.is_empty()) {
+            (true, false) => format!(" One of {}.", values.join(", ")),
+            _ => String::new(),
+        };
+        writeln!(
+            page,
+            "| `--{}{value}` | `{}` | {default} | {}.{values} |",
+            flag.get_long().unwrap(),
+            flag.get_env().unwrap().to_str().unwrap(),
+            cell(flag.get_help().unwrap().to_string().trim_end_matches('.')),
         )
         .unwrap();
     }
