@@ -15,7 +15,13 @@ fn main() -> ExitCode {
         let written = std::io::stdout().write_all(crd::crd_yaml().as_bytes());
         return if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    telemetry::init(arguments.run.log_format);
+    let traces = match telemetry::init(arguments.run.log_format, arguments.run.otlp_endpoint.as_deref()) {
+        Ok(traces) => traces,
+        Err(error) => {
+            tracing::error!(error = %telemetry::chain(&error), "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -26,11 +32,15 @@ fn main() -> ExitCode {
     let result = runtime.block_on(run::run(arguments.run));
     // What still runs is not waited for: a name that is being looked up, say.
     runtime.shutdown_background();
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = %telemetry::chain(&error), "giving up");
             ExitCode::FAILURE
         }
+    };
+    if let Some(traces) = traces {
+        traces.stop();
     }
+    code
 }
