@@ -6,6 +6,8 @@
 CARGO ?= cargo
 # tools/build prints one line, KUBEBUILDER_ASSETS=<folder>; everything else it says goes to stderr.
 WITH_TOOLS = assets=$$(tools/build) && env "$$assets"
+# The same for MFA_MONITORING=<folder>, which only the tests need.
+WITH_MONITORING = monitoring=$$(tools/monitoring-tools) && export "$$monitoring"
 # Where the demo finds what was built: operator and demo in one build, so that nothing is compiled twice.
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
@@ -21,7 +23,8 @@ demo: ## Run the operator against a local control plane and the simulated API; K
 .PHONY: test
 test: ## Run all tests that need no root
 	@gitops=$$(tools/gitops-tools) && export "$$gitops" && \
-		$(WITH_TOOLS) $(CARGO) test --workspace --locked --lib --bins --tests
+		$(WITH_MONITORING) && $(WITH_TOOLS) $(CARGO) test --workspace --locked --lib --bins --tests
+	@$(WITH_TOOLS) $(CARGO) test --locked --features otlp --test otlp
 
 .PHONY: fuzz
 fuzz: ## Feed rubbish to all that decodes; SECONDS_EACH=60 a target, TARGETS=regex picks some
@@ -41,7 +44,8 @@ generate: ## Write the generated files anew: the CRD, the golden tables, what th
 	@$(WITH_TOOLS) MFA_GENERATE=1 $(CARGO) test --locked --quiet -p mfa-operator --test it generated
 
 .PHONY: tools
-tools: ## Build etcd, kube-apiserver, kubectl and helm, once; the last line says where they are
+tools: ## Build etcd, kube-apiserver, kubectl and helm, and prometheus with promtool, once; the last line says where the four are
+	@tools/monitoring-tools >&2
 	@tools/build
 
 .PHONY: control-plane

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::Listener;
@@ -28,7 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::health::Health;
-use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::metrics::{Format, Metrics};
 
 /// Connections at a time; the next one waits for one of them to end.
 const MOST_CONNECTIONS: usize = 64;
@@ -88,6 +88,7 @@ pub enum Start {
 /// The running server.
 #[derive(Debug)]
 pub struct Admin {
+    address: SocketAddr,
     stop: oneshot::Sender<()>,
     stopped: oneshot::Receiver<()>,
 }
@@ -112,7 +113,13 @@ impl Admin {
         };
         std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(Start::Thread)?;
         tracing::info!(address = %bound, "listening for probes and scrapes");
-        Ok(Self { stop, stopped })
+        Ok(Self { address: bound, stop, stopped })
+    }
+
+    /// Where it listens; with port 0, the one that it was given.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Stops: answers what was asked already, and nothing more.
@@ -158,8 +165,9 @@ async fn readyz(State(health): State<Health>) -> Response {
     verdict(health.ready())
 }
 
-async fn scrape(State(metrics): State<Metrics>) -> Response {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.render()).into_response()
+async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response {
+    let format = Format::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
+    ([(header::CONTENT_TYPE, format.content_type())], metrics.render(format)).into_response()
 }
 
 fn verdict(verdict: Result<&'static str, String>) -> Response {
@@ -239,7 +247,63 @@ impl AsyncWrite for Connection {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+    use std::sync::mpsc;
+    use std::time::Instant;
+
+    use futures::StreamExt as _;
+
     use super::*;
+    use crate::health::Part;
+
+    /// What a probe is answered.
+    fn probe(admin: &Admin, path: &str) -> String {
+        let mut stream = TcpStream::connect(admin.address()).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn wait(what: &str, condition: impl Fn() -> bool) {
+        let begin = Instant::now();
+        while !condition() {
+            assert!(begin.elapsed() < Duration::from_mins(1), "{what}");
+        }
+    }
+
+    /// The probe is answered by a thread of its own, so it is answered when no other thread goes on.
+    #[test]
+    fn a_runtime_that_stands_still_is_dead_until_it_goes_on() {
+        let health = Health::beating(Duration::from_millis(10), Duration::from_secs(1));
+        let admin = Admin::start(SocketAddr::from(([127, 0, 0, 1], 0)), health.clone(), Metrics::new()).unwrap();
+        let (block, blocked) = mpsc::channel::<()>();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let runtime = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let mut pulse = std::pin::pin!(health.pulse(Part::Runtime));
+                while blocked.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
+                    pulse.next().await;
+                    if blocked.try_recv().is_ok() {
+                        // As a lock does that is never released.
+                        goes_on.recv().unwrap();
+                    }
+                }
+            });
+        });
+        assert!(probe(&admin, "/livez").starts_with("HTTP/1.1 200 "));
+        block.send(()).unwrap();
+        wait("that it is dead", || {
+            let answer = probe(&admin, "/livez");
+            answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\n\r\nthe runtime stands still for ")
+        });
+        go_on.send(()).unwrap();
+        wait("that it lives again", || probe(&admin, "/livez").ends_with("\r\n\r\nok\n"));
+        drop(block);
+        runtime.join().unwrap();
+    }
 
     #[test]
     fn an_address_or_off_is_meant_by_http_addr() {

@@ -206,6 +206,10 @@ pub struct Run {
         help_heading = "Operations"
     )]
     pub log_format: LogFormat,
+
+    /// Address of an OpenTelemetry collector that takes traces by OTLP over HTTP. Needs a build with the feature `otlp`.
+    #[arg(long, global = true, env = "MFA_OPERATOR_OTLP_ENDPOINT", value_parser = collector, value_name = "URL", help_heading = "Operations")]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// `deletionPolicy`, as a flag.
@@ -233,6 +237,18 @@ fn between<const LEAST: u64, const MOST: u64>(text: &str) -> Result<Duration, St
     let duration = Duration::try_from(span).map_err(|_| wanted.clone())?;
     let allowed = Duration::from_secs(LEAST)..=Duration::from_secs(MOST);
     if allowed.contains(&duration) { Ok(duration) } else { Err(wanted) }
+}
+
+/// A collector's address. Whatever else it needs, such as a token, comes from `OTEL_EXPORTER_OTLP_HEADERS`.
+fn collector(text: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let plain = url.filter(|url| url.username().is_empty() && url.password().is_none());
+    match plain.filter(|url| url.query().is_none() && url.fragment().is_none()) {
+        Some(_) => Ok(text.to_owned()),
+        None => {
+            Err("write a URL like http://collector.example.com:4318, without a user, a query or a fragment".to_owned())
+        }
+    }
 }
 
 fn secret_name(text: &str) -> Result<String, String> {

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use self::trouble::advice;
 use crate::crd::{ANNOTATION_FORCE_DELETE, ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer};
-use crate::health::{Part, Watch};
+use crate::health::{Part, Role, Watch};
 use crate::reconcile::{self, Context, peers};
 use crate::sse::credentials::Waiter;
 use crate::telemetry::chain;
@@ -43,7 +43,7 @@ pub async fn run(
     woken: mpsc::UnboundedReceiver<Waiter>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    context.health.stand_by(false);
+    context.health.is(Role::Works);
     context.metrics.leads(true);
     let (synced, mut is_synced) = watch::channel(false);
     let secrets = tokio::spawn(watch_secrets(Arc::clone(&context), synced));

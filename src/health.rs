@@ -9,7 +9,7 @@
 //! - What was synced once stays ready: a watch that is begun anew works from what it knows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, stream};
@@ -60,6 +60,18 @@ impl Watch {
     }
 }
 
+/// What a process is, among those that share a Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Role {
+    /// It leads, or there is no election.
+    Works,
+    /// It has not seen the Lease yet: it cannot tell whether it could take over.
+    Elects,
+    /// Another process leads, and this one takes over when that one is gone.
+    StandsBy,
+}
+
 /// What the parts have told; cheap to clone, and clones are the same.
 #[derive(Clone, Debug)]
 pub struct Health(Arc<State>);
@@ -67,10 +79,13 @@ pub struct Health(Arc<State>);
 #[derive(Debug)]
 struct State {
     start: Instant,
+    beat: Duration,
+    still: Duration,
     /// Milliseconds from `start` to the last beat, plus one; 0 before the first.
     beats: [AtomicU64; 3],
     synced: [AtomicBool; 2],
-    standby: AtomicBool,
+    /// A [`Role`].
+    role: AtomicU8,
     stopping: AtomicBool,
 }
 
@@ -84,18 +99,25 @@ impl Health {
     /// Nothing told yet.
     #[must_use]
     pub fn new() -> Self {
+        Self::beating(BEAT, STILL)
+    }
+
+    /// The same with other times.
+    pub(crate) fn beating(beat: Duration, still: Duration) -> Self {
         Self(Arc::new(State {
             start: Instant::now(),
+            beat,
+            still,
             beats: Default::default(),
             synced: Default::default(),
-            standby: AtomicBool::new(false),
+            role: AtomicU8::new(Role::Works as u8),
             stopping: AtomicBool::new(false),
         }))
     }
 
     /// Beats for as long as it is polled. From the first beat on, the loop that polls it has to go on.
     pub fn pulse(&self, part: Part) -> impl Stream<Item = ()> + Send + use<> {
-        let mut interval = interval(BEAT);
+        let mut interval = interval(self.0.beat);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         stream::unfold((self.clone(), interval), move |(health, mut interval)| async move {
             interval.tick().await;
@@ -110,9 +132,9 @@ impl Health {
         self.0.synced[watch as usize].store(true, Ordering::Relaxed);
     }
 
-    /// Whether another process leads and this one is ready to take over.
-    pub fn stand_by(&self, standby: bool) {
-        self.0.standby.store(standby, Ordering::Relaxed);
+    /// What this process is by now.
+    pub fn is(&self, role: Role) {
+        self.0.role.store(role as u8, Ordering::Relaxed);
     }
 
     /// The loops end, as they should.
@@ -132,7 +154,7 @@ impl Health {
         for part in Part::ALL {
             let Some(last) = self.0.beats[part as usize].load(Ordering::Relaxed).checked_sub(1) else { continue };
             let age = now.saturating_sub(Duration::from_millis(last));
-            if age > STILL {
+            if age > self.0.still {
                 return Err(format!("{} stands still for {} s", part.name(), age.as_secs()));
             }
         }
@@ -147,17 +169,20 @@ impl Health {
         if self.0.stopping.load(Ordering::Relaxed) {
             return Err("stopping".to_owned());
         }
-        if self.0.standby.load(Ordering::Relaxed) {
-            return Ok("standby");
+        match self.0.role.load(Ordering::Relaxed) {
+            role if role == Role::StandsBy as u8 => return Ok("standby"),
+            role if role == Role::Elects as u8 => return Err(unready("the Lease has not been read yet")),
+            _ => {}
         }
         match Watch::ALL.into_iter().find(|watch| !self.0.synced[*watch as usize].load(Ordering::Relaxed)) {
             None => Ok("ok"),
-            Some(missing) => Err(format!(
-                "not ready: {} have not been listed yet (the log says why, if it takes long)",
-                missing.name()
-            )),
+            Some(missing) => Err(unready(&format!("{} have not been listed yet", missing.name()))),
         }
     }
+}
+
+fn unready(what: &str) -> String {
+    format!("not ready: {what} (the log says why, if it takes long)")
 }
 
 #[cfg(test)]
@@ -172,9 +197,11 @@ mod tests {
         assert!(health.ready().unwrap_err().contains("Secrets"));
         health.synced(Watch::Secrets);
         assert!(health.ready().unwrap_err().contains("MfaServers"));
-        health.stand_by(true);
+        health.is(Role::Elects);
+        assert!(health.ready().unwrap_err().starts_with("not ready: the Lease has not been read yet "));
+        health.is(Role::StandsBy);
         assert_eq!(health.ready(), Ok("standby"));
-        health.stand_by(false);
+        health.is(Role::Works);
         assert!(health.ready().is_err());
         health.synced(Watch::MfaServers);
         assert_eq!(health.ready(), Ok("ok"));

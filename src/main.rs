@@ -16,7 +16,13 @@ fn main() -> ExitCode {
         Some(Command::Completions { shell }) => return print(&args::completions(shell)),
         Some(Command::Run) | None => {}
     }
-    telemetry::init(arguments.run.log_format);
+    let traces = match telemetry::init(arguments.run.log_format, arguments.run.otlp_endpoint.as_deref()) {
+        Ok(traces) => traces,
+        Err(error) => {
+            tracing::error!(error = %telemetry::chain(&error), "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -27,13 +33,17 @@ fn main() -> ExitCode {
     let result = runtime.block_on(run::run(arguments.run));
     // What still runs is not waited for: a name that is being looked up, say.
     runtime.shutdown_background();
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = %telemetry::chain(&error), "giving up");
             ExitCode::FAILURE
         }
+    };
+    if let Some(traces) = traces {
+        traces.stop();
     }
+    code
 }
 
 fn print(text: &[u8]) -> ExitCode {

@@ -22,11 +22,15 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
+pub use self::format::Format;
+use self::process::Process;
+use self::status::status_label;
+
+mod format;
+mod process;
+mod status;
 #[cfg(test)]
 mod tests;
-
-/// The type of the rendered text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The classes of failures that are tried again, as labels.
 pub const CLASSES: [&str; 8] =
@@ -37,29 +41,6 @@ pub const TOKEN_RESULTS: [&str; 3] = ["fetched", "rejected", "unavailable"];
 pub const LIST_RESULTS: [&str; 3] = ["complete", "incomplete", "failed"];
 /// What is watched, as labels.
 pub const WATCHED: [&str; 2] = ["mfaservers", "secrets"];
-/// The statuses that are told by themselves; the others are told by their class.
-const STATUSES: [(u16, &str); 19] = [
-    (200, "200"),
-    (201, "201"),
-    (202, "202"),
-    (204, "204"),
-    (400, "400"),
-    (401, "401"),
-    (403, "403"),
-    (404, "404"),
-    (405, "405"),
-    (408, "408"),
-    (409, "409"),
-    (413, "413"),
-    (422, "422"),
-    (429, "429"),
-    (500, "500"),
-    (501, "501"),
-    (502, "502"),
-    (503, "503"),
-    (504, "504"),
-];
-
 const FAST: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 const CALL: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 const WAIT: [f64; 12] = [0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
@@ -174,9 +155,19 @@ impl Metrics {
     /// Nothing counted yet.
     #[must_use]
     pub fn new() -> Self {
+        Self::of(Process::this())
+    }
+
+    /// The same on a system that tells everything of a process.
+    #[cfg(test)]
+    pub(crate) fn with_all_of_a_process() -> Self {
+        Self::of(Process::example())
+    }
+
+    fn of(process: Process) -> Self {
         let request_duration: Buckets = || Histogram::new(CALL);
         let mut inner = Inner {
-            registry: Registry::with_prefix("mfa_operator"),
+            registry: Registry::default(),
             passes: Family::default(),
             pass_duration: Histogram::new(FAST),
             steps: Family::default(),
@@ -197,20 +188,23 @@ impl Metrics {
             leader: Gauge::default(),
             known: Mutex::default(),
         };
-        let registry = inner.register();
+        let registry = inner.register(process);
         inner.registry = registry;
         inner.begin_at_zero();
         Self(Arc::new(inner))
     }
 
-    /// Everything as it is now, in the text format of [`CONTENT_TYPE`].
+    /// Everything as it is now.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self, format: Format) -> String {
         self.0.look_at_waiting();
         let mut rendered = String::with_capacity(32 * 1024);
         // Writing to a text never fails.
         let _ = text::encode(&mut rendered, &self.0.registry);
-        rendered
+        match format {
+            Format::OpenMetrics => rendered,
+            Format::Text => format::text(&rendered),
+        }
     }
 
     /// A pass ended so.
@@ -321,9 +315,10 @@ impl Inner {
     }
 
     /// The registry's copy of everything, each with its sentence; the full stop comes by itself.
-    fn register(&self) -> Registry {
-        let mut registry = Registry::with_prefix("mfa_operator");
-        let r = &mut registry;
+    fn register(&self, process: Process) -> Registry {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(process));
+        let r = registry.sub_registry_with_prefix("mfa_operator");
         let version = Info::new(Version { version: env!("CARGO_PKG_VERSION") });
         r.register("build", "Which version this is", version);
         r.register("reconciles", "Passes over a resource, by what they ended with", self.passes.clone());
@@ -395,17 +390,4 @@ impl Inner {
 
 fn seconds(registry: &mut Registry, name: &str, help: &str, metric: impl prometheus_client::registry::Metric) {
     registry.register_with_unit(name, help, Unit::Seconds, metric);
-}
-
-/// The status as a label. A server can answer with any number, and each would be a series.
-fn status_label(status: u16) -> &'static str {
-    let known = STATUSES.iter().find(|(known, _)| *known == status).map(|(_, label)| *label);
-    known.unwrap_or(match status {
-        100..200 => "1xx",
-        200..300 => "2xx",
-        300..400 => "3xx",
-        400..500 => "4xx",
-        500..600 => "5xx",
-        _ => "other",
-    })
 }

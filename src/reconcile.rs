@@ -33,6 +33,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::events::Recorder;
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
 
 use self::deadline::Deadline;
 use self::facts::{Class, Outcome};
@@ -49,6 +50,7 @@ use crate::metrics::Metrics;
 use crate::sse;
 use crate::sse::credentials::{Credentials, Wakes};
 use crate::sse::lists::Lists;
+use crate::telemetry::SPANS;
 
 /// More steps than any pass takes: one that goes on is a mistake in the rules, and must not become a tight loop.
 const MOST_STEPS: u32 = 40;
@@ -181,8 +183,20 @@ impl Context {
     }
 }
 
-/// One pass: the driver. It performs what the rules say and decides nothing.
+/// One pass.
 pub async fn reconcile(server: Arc<MfaServer>, context: Arc<Context>) -> Action {
+    let span = tracing::info_span!(
+        target: SPANS,
+        "pass",
+        resource = %peers::waiter(&server.namespace().unwrap_or_default(), &server.name_any()),
+        generation = server.metadata.generation,
+        outcome = tracing::field::Empty,
+    );
+    drive(server, context).instrument(span).await
+}
+
+/// The driver. It performs what the rules say and decides nothing.
+async fn drive(server: Arc<MfaServer>, context: Arc<Context>) -> Action {
     let begun = Instant::now();
     let uid = server.uid().unwrap_or_default();
     let memory = context.memory(&uid);
@@ -196,6 +210,7 @@ pub async fn reconcile(server: Arc<MfaServer>, context: Arc<Context>) -> Action 
             let waiter = Arc::clone(&pass.waiter);
             let action = pass.end(verdict);
             pass.measure_end(verdict, begun);
+            tracing::Span::current().record("outcome", observe::verdict_name(verdict));
             if verdict == Verdict::Released {
                 context.forget(&waiter, &uid);
             }

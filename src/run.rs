@@ -16,7 +16,7 @@ use crate::args::Run;
 use crate::backoff;
 use crate::controller;
 use crate::controller::lease::{Election, Lost};
-use crate::health::{Health, Part};
+use crate::health::{Health, Part, Role};
 use crate::metrics::Metrics;
 use crate::reconcile::deadline::Deadline;
 use crate::reconcile::facts;
@@ -155,8 +155,8 @@ pub async fn run(args: Run) -> Result<(), Start> {
     let work = || controller::run(context, args.concurrency, woken, stop(stopped.clone()));
     match election {
         Some(election) => {
-            health.stand_by(true);
-            election.lead(stop(stopped.clone()), work).await?;
+            health.is(Role::Elects);
+            election.lead(stop(stopped.clone()), || health.is(Role::StandsBy), work).await?;
         }
         None => work().await,
     }

@@ -58,6 +58,8 @@ pub struct Election {
     candidate: Candidate,
     /// The Lease as it was last seen.
     lease: Option<Lease>,
+    /// Whether it was seen at all, be it absent.
+    seen: bool,
     deadline: Deadline,
     epoch: Instant,
 }
@@ -75,23 +77,26 @@ impl Election {
             identity,
             timing,
             lease: None,
+            seen: false,
             deadline,
             epoch: Instant::now(),
         }
     }
 
     /// Waits for the lease, works while this process holds it, and releases it when the work has ended. `stopped` ends
-    /// the waiting; the work has to see to its own end.
+    /// the waiting; the work has to see to its own end. `standby` is told once the lease can be read: from then on this
+    /// process could take over.
     ///
     /// # Errors
     /// [`Lost`], at once: the work is dropped where it stands.
     pub async fn lead<W: Future<Output = ()>>(
         mut self,
         stopped: impl Future<Output = ()>,
+        standby: impl Fn(),
         work: impl FnOnce() -> W,
     ) -> Result<(), Lost> {
         tokio::select! {
-            () = self.acquire() => {}
+            () = self.acquire(standby) => {}
             () = stopped => {
                 self.release().await;
                 return Ok(());
@@ -119,7 +124,7 @@ impl Election {
     }
 
     /// Returns when the lease is ours.
-    async fn acquire(&mut self) {
+    async fn acquire(&mut self, standby: impl Fn()) {
         tracing::info!(lease = %self, identity = self.identity, "standing by");
         let mut watched = pin!(watch_object(self.api.clone(), &self.name).default_backoff());
         let mut told = None;
@@ -130,6 +135,9 @@ impl Election {
                 Move::Wait(until) => self.wait(until, &mut told, &mut watched).await,
                 // Who does not lead loses nothing.
                 Move::Lost(_) => self.candidate.resign(),
+            }
+            if self.seen {
+                standby();
             }
             if self.candidate.may_write_until().is_some() {
                 tracing::info!(lease = %self, identity = self.identity, "leading");
@@ -254,6 +262,7 @@ impl Election {
     fn saw(&mut self, lease: Option<Lease>) {
         self.candidate.saw(lease.as_ref().map(record), self.now());
         self.lease = lease;
+        self.seen = true;
     }
 
     fn failed(&self, doing: &str, error: Option<&kube::Error>) {

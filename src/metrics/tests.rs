@@ -1,3 +1,4 @@
+use super::status::STATUSES;
 use super::*;
 
 fn condition(reason: &'static str) -> Condition {
@@ -6,14 +7,14 @@ fn condition(reason: &'static str) -> Condition {
 
 /// The lines of one metric's samples, in order.
 fn samples(metrics: &Metrics, name: &str) -> Vec<String> {
-    let text = metrics.render();
+    let text = metrics.render(Format::OpenMetrics);
     let mut lines: Vec<String> = text.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect();
     lines.sort();
     lines
 }
 
 fn series(metrics: &Metrics) -> usize {
-    metrics.render().lines().filter(|line| !line.starts_with('#')).count()
+    metrics.render(Format::OpenMetrics).lines().filter(|line| !line.starts_with('#')).count()
 }
 
 #[test]

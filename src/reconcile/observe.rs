@@ -125,13 +125,18 @@ impl Pass {
         }
     }
 
+    /// What ends the wait: the resource's own delay, the credential's, or else the folder's next list.
     fn next_try(&mut self, class: Class) -> Option<Instant> {
         let own = self.remember(|memory, _| memory.delay.as_ref().map(|delay| delay.until));
-        let shared = || match class {
+        let shared = match class {
             Class::Credential | Class::Forbidden => self.context.credentials.next_try(&self.key, self.folder),
             _ => self.context.credentials.next_probe(&self.key),
         };
-        own.or_else(shared)
+        let list = self.context.lists.next_try(&self.key, self.folder);
+        // A delay that is over is not what is waited for, unless there is nothing else.
+        let now = Instant::now();
+        let known = [own, shared, list];
+        known.into_iter().flatten().find(|until| *until > now).or_else(|| known.into_iter().flatten().next())
     }
 }
 

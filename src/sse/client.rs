@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{RequestBuilder, Url};
 use serde_json::Value;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::answer;
-use super::error::{Cause, Failure, Method, decode, request_id};
+use super::error::{Cause, Failure, Method, Reason, decode, request_id};
 use super::inventory::Part;
 use super::token::Token;
 use super::transport::{Answer, InvalidSettings, Target, exchange};
 use super::types::{Body, Folder, Position, Remote};
 use crate::metrics::Metrics;
+use crate::telemetry::SPANS;
 
 #[cfg(test)]
 mod tests;
@@ -206,7 +209,8 @@ impl Client {
     async fn perform(&self, call: Call, token: &Token, request: RequestBuilder) -> Result<Answer, Failure> {
         let request = request.header(AUTHORIZATION, token.bearer()).header(ACCEPT, "application/json");
         let begun = Instant::now();
-        let result = match exchange(request).await {
+        let span = span(call.method, call.route, call.folder);
+        let result = match exchange(request).instrument(span.clone()).await {
             Ok(mut answer) if answer.is_success() => match answer.cut.take() {
                 Some(cause) => Err(unexpected(call, &answer, cause)),
                 None => Ok(answer),
@@ -224,6 +228,7 @@ impl Client {
             Ok(answer) => (Some(answer.status), request_id(&answer.headers, None)),
             Err(failure) => (failure.http_status, failure.request_id.clone()),
         };
+        tell(&span, status, result.as_ref().err().map(|failure| failure.reason));
         self.metrics.requested(call.method.as_str(), call.route, status, begun.elapsed());
         tracing::debug!(
             method = call.method.as_str(),
@@ -236,6 +241,33 @@ impl Client {
             "SSE call"
         );
         result
+    }
+}
+
+/// The span of a call, in the words of OpenTelemetry. What is sent and what is answered is not in it.
+pub(super) fn span(method: Method, route: &'static str, folder: Option<Folder>) -> Span {
+    tracing::info_span!(
+        target: SPANS,
+        "call",
+        otel.name = %format_args!("{} {route}", method.as_str()),
+        otel.kind = "client",
+        otel.status_code = Empty,
+        http.request.method = method.as_str(),
+        http.route = route,
+        http.response.status_code = Empty,
+        folder = folder.map(Folder::as_str),
+        reason = Empty,
+    )
+}
+
+/// What came of the call.
+pub(super) fn tell(span: &Span, status: Option<u16>, refused: Option<Reason>) {
+    if let Some(status) = status {
+        span.record("http.response.status_code", status);
+    }
+    if let Some(reason) = refused {
+        span.record("otel.status_code", "ERROR");
+        span.record("reason", reason.as_str());
     }
 }
 

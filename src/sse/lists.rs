@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument as _;
 
 use super::client::Client;
 use super::credentials::{Access, Credentials, Settled, State, Waiter, Wakes};
@@ -23,7 +24,7 @@ use super::error::{Class, Failure, Method, Reason};
 use super::inventory::{Assembly, Inventory, Listed, Mark, Next, Write};
 use super::types::{Folder, Remote};
 use super::{CredentialKey, Schedule};
-use crate::telemetry::chain;
+use crate::telemetry::{SPANS, chain};
 
 #[cfg(test)]
 mod tests;
@@ -222,6 +223,12 @@ impl Lists {
         }
     }
 
+    /// When the folder's next list begins.
+    #[must_use]
+    pub fn next_try(&self, key: &CredentialKey, folder: Folder) -> Option<Instant> {
+        self.entries().get(&(key.clone(), folder)).map(begin_at)
+    }
+
     /// Reads the folder's lists for as long as somebody waits for them.
     async fn keep(self: Arc<Self>, key: CredentialKey, folder: Folder, notify: Arc<Notify>) {
         loop {
@@ -258,7 +265,8 @@ impl Lists {
             entry.begun = Some(started);
             entry.no_token = false;
         }
-        let result = self.read(key, access, folder).await;
+        let span = tracing::info_span!(target: SPANS, "list", folder = folder.as_str());
+        let result = self.read(key, access, folder).instrument(span).await;
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(&(key.clone(), folder)) else { return };
         if begun < entry.renewed {

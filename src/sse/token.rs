@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use reqwest::header::{ACCEPT, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
+use tracing::Instrument as _;
 
 use super::answer;
-use super::client::Settings;
+use super::client::{self, Settings};
 use super::error::{Acted, Cause, Class, Failure, Method, Reason, code_text, kept, request_id, retry_after};
 use super::transport::{Answer, InvalidSettings, Target, exchange};
 use crate::metrics::Metrics;
@@ -247,7 +248,8 @@ impl TokenEndpoint {
             .header(ACCEPT, "application/json")
             .form(&[("grant_type", "client_credentials"), ("scope", &scope)]);
         let begun = Instant::now();
-        let answer = exchange(request).await;
+        let span = client::span(Method::Post, ROUTE, None);
+        let answer = exchange(request).instrument(span.clone()).await;
         let status = answer.as_ref().ok().map(|answer| answer.status);
         self.metrics.requested(Method::Post.as_str(), ROUTE, status, begun.elapsed());
         tracing::debug!(
@@ -257,7 +259,10 @@ impl TokenEndpoint {
             duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "token call"
         );
-        fetched(answer.map_err(|error| unavailable(None).because(Cause::Transport(error.without_url())))?)
+        let result =
+            answer.map_err(|error| unavailable(None).because(Cause::Transport(error.without_url()))).and_then(fetched);
+        client::tell(&span, status, result.as_ref().err().map(|failure| failure.reason));
+        result
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mfa_operator::metrics::CONTENT_TYPE;
-use mfa_sandbox::simulator::{Documented, Folder, Position, Route, Rule};
+use futures::{StreamExt as _, stream};
+use mfa_operator::metrics::Format;
+use mfa_sandbox::simulator::{Documented, Folder, Position, Reply, Route, Rule};
 use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -21,18 +22,24 @@ use crate::operator::{OKTA_TOKEN, Operator, Stage, TENANT, TOKEN, okta, okta_wit
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Where this operator listens, by its own word.
-async fn address(operator: &Operator) -> SocketAddr {
+pub(crate) async fn address(operator: &Operator) -> SocketAddr {
     let line = operator.wait_message("listening for probes and scrapes").await;
     line["address"].as_str().and_then(|address| address.parse().ok()).expect("an address")
 }
 
 /// What is answered to a GET: the status, and the text.
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    get_as(address, path, Format::Text, "*/*").await
+}
+
+/// The same for who accepts this; metrics come in that format.
+async fn get_as(address: SocketAddr, path: &str, format: Format, accept: &str) -> (u16, String) {
     let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().expect("a client");
-    let answer = client.get(format!("http://{address}{path}")).send().await.expect("an answer");
+    let request = client.get(format!("http://{address}{path}")).header("accept", accept);
+    let answer = request.send().await.expect("an answer");
     let (status, kind) = (answer.status().as_u16(), answer.headers().get("content-type").cloned());
     if path == "/metrics" {
-        assert_eq!(kind.expect("a content type"), CONTENT_TYPE);
+        assert_eq!(kind.expect("a content type"), format.content_type());
     }
     (status, answer.text().await.expect("a text"))
 }
@@ -44,14 +51,15 @@ pub(crate) async fn scraped(operator: &Operator) -> String {
 
 /// Every series with its value.
 async fn metrics(address: SocketAddr) -> BTreeMap<String, f64> {
-    let (status, text) = get(address, "/metrics").await;
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    let (status, text) = get_as(address, "/metrics", Format::OpenMetrics, accept).await;
     assert_eq!(status, 200);
     assert!(text.ends_with("# EOF\n"), "{text}");
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples
         .map(|line| {
             let (series, value) = line.rsplit_once(' ').expect("a sample");
-            (series.strip_prefix("mfa_operator_").expect("our prefix").to_owned(), value.parse().expect("a number"))
+            (series.strip_prefix("mfa_operator_").unwrap_or(series).to_owned(), value.parse().expect("a number"))
         })
         .collect()
 }
@@ -128,6 +136,31 @@ async fn the_operator_lives_without_an_api_server_and_is_ready_once_it_has_seen_
     assert_eq!(metrics[&format!(r#"build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION"))], 1.0);
     assert_eq!(operator.terminate().await.code(), Some(0));
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}
+
+/// Who cannot read the Lease could not take over either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_no_ready_standby_before_it_has_seen_the_lease() {
+    let stage = Stage::new().await;
+    let (kubeconfig, open) = behind_a_door(&stage).await;
+    let electing = || stage.operator().flag("--leader-elect", "").flag("--lease-namespace", &stage.namespace.name);
+    let leader = electing().start();
+    wait_ready(address(&leader).await).await;
+    let standby = electing().kubeconfig(kubeconfig).start();
+    let second = address(&standby).await;
+    standby.wait_message("the lease cannot be used; it is tried again").await;
+    let (status, text) = get(second, "/readyz").await;
+    assert_eq!(status, 503);
+    assert!(text.starts_with("not ready: the Lease has not been read yet"), "{text}");
+    assert_eq!(get(second, "/livez").await, (200, "ok\n".to_owned()));
+
+    open.store(true, Ordering::Relaxed);
+    standby.wait_message("another process leads").await;
+    assert_eq!(get(second, "/readyz").await, (200, "standby\n".to_owned()));
+    // The leader goes on reading the Lease, and is none.
+    assert_eq!(get(address(&leader).await, "/readyz").await, (200, "ok\n".to_owned()));
+    assert_eq!(standby.terminate().await.code(), Some(0));
+    assert_eq!(leader.terminate().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -233,36 +266,56 @@ async fn what_happened_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_resources_make_no_more_series_than_two_and_no_name_or_secret_is_in_them() {
+async fn a_list_that_fails_keeps_its_resources_waiting_for_a_try_that_is_due_some_time() {
+    let stage = Stage::new().await;
+    let failure = Reply::ServerError { message: "Internal Error".to_owned() };
+    stage.simulator.inject(Rule::new(failure).on("GET", Route::MfaServers));
+    let operator = stage.operator().flag("--resync-interval", "1h").start();
+    let address = address(&operator).await;
+    stage.apply(&okta("corp")).await;
+    wait_metrics(address, "a resource that waits, and until when", |metrics| {
+        metrics[r#"retries_waiting{class="server"}"#] == 1.0 && metrics[r#"retry_due_seconds{class="server"}"#] > 0.0
+    })
+    .await;
+    stage.simulator.clear_rules();
+    stage.wait_ready("corp", "True", "Available").await;
+    wait_metrics(address, "that nobody waits", |metrics| metrics[r#"retries_waiting{class="server"}"#] == 0.0).await;
+    assert_eq!(operator.terminate().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_resources_make_no_more_series_than_ten_and_no_name_or_secret_is_in_them() {
     let stage = Stage::new().await;
     stage
         .secret("account", &[("client_id", "the-client"), ("client_secret", "the-client-secret"), ("tsg_id", TENANT)])
         .await;
     stage.tenant.set_service_account("the-client", "the-client-secret");
-    // Two resources wait for their turn as two hundred do; no list comes by itself between the two looks.
-    let launch = stage.operator().flag("--api-burst", "1").flag("--api-qps", "25").flag("--resync-interval", "24h");
-    let operator = launch.start();
+    // Ten resources wait for their turn as a thousand do; no list comes by itself between the two looks, and on a busy
+    // machine no answer is late.
+    let launch = stage.operator().flag("--api-burst", "1").flag("--api-qps", "100").flag("--resync-interval", "24h");
+    let operator = launch.flag("--request-timeout", "1m").start();
     let address = address(&operator).await;
     let name = |number: u32| format!("planted-{number}");
     let server = |number| okta_with(&name(number), &json!({ "credentialsSecretRef": { "name": "account" } }));
     let settled = async |count: u32| {
-        for number in 0..count {
+        for number in (0..count).step_by(20) {
             stage.wait_ready(&name(number), "True", "Available").await;
         }
         let ready = r#"resources{condition="Ready",status="True",reason="Available"}"#;
         wait_metrics(address, "that all are ready", |metrics| metrics.get(ready) == Some(&f64::from(count))).await;
         metrics(address).await.into_keys().collect::<BTreeSet<String>>()
     };
-    for number in 0..2 {
-        stage.apply(&server(number)).await;
-    }
-    let two = settled(2).await;
-    for number in 2..200 {
-        stage.apply(&server(number)).await;
-    }
-    let many = settled(200).await;
-    assert_eq!(many.difference(&two).collect::<Vec<_>>(), Vec::<&String>::new());
-    assert_eq!(many.len(), two.len());
+    let apply = async |numbers: std::ops::Range<u32>| {
+        let stage = &stage;
+        let applied = numbers.map(|number| async move { stage.apply(&server(number)).await });
+        stream::iter(applied).buffer_unordered(16).for_each(|_| async {}).await;
+    };
+    apply(0..10).await;
+    let ten = settled(10).await;
+    apply(10..1000).await;
+    let many = settled(1000).await;
+    assert_eq!(many.difference(&ten).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(many.len(), ten.len());
 
     let (_, text) = get(address, "/metrics").await;
     let tokens = ["the-client", "planted", "account", "prisma-access", "vendor", TENANT, TOKEN, OKTA_TOKEN];
@@ -273,7 +326,7 @@ async fn two_hundred_resources_make_no_more_series_than_two_and_no_name_or_secre
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_port_in_use_is_an_error_that_names_the_flag_and_off_listens_nowhere() {
+async fn what_cannot_be_used_is_an_error_that_names_the_flag_and_off_listens_nowhere() {
     let stage = Stage::new().await;
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
@@ -287,6 +340,21 @@ async fn a_port_in_use_is_an_error_that_names_the_flag_and_off_listens_nowhere()
     stage.wait_ready("corp", "True", "Available").await;
     assert!(!off.log().text().contains("listening"), "{}", off.log().text());
     assert_eq!(off.terminate().await.code(), Some(0));
+
+    // In a build with traces, tests/otlp has the other half.
+    #[cfg(not(feature = "otlp"))]
+    {
+        let mut untraced = stage.operator().flag("--otlp-endpoint", "http://collector.example.com:4318").start();
+        assert_eq!(untraced.ended().await.code(), Some(1));
+        let log = untraced.log().text();
+        assert!(log.contains("--otlp-endpoint needs an operator that was built with traces"), "{log}");
+        assert!(log.contains("cargo build --release --features otlp"), "{log}");
+    }
+    for collector in ["collector:4318", "ftp://collector.example.com", "http://user:pass@collector.example.com"] {
+        let wrong = operator().args(["--otlp-endpoint", collector]).output().await.expect("the operator's answer");
+        assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+        assert!(String::from_utf8_lossy(&wrong.stderr).contains("--otlp-endpoint"), "{wrong:?}");
+    }
 
     let wrong = operator().args(["--http-addr", "localhost"]).output().await.expect("the operator's answer");
     assert_eq!(wrong.status.code(), Some(2));

@@ -42,7 +42,7 @@ fn file(path: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path).to_str().unwrap().to_owned()
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -87,7 +87,7 @@ async fn answer(mut command: Command, arguments: &[&str]) -> Answer {
 }
 
 /// The manifests of a case, and of more arguments.
-async fn render(case: &str, namespace: &str, more: &[&str]) -> String {
+pub(crate) async fn render(case: &str, namespace: &str, more: &[&str]) -> String {
     let values = format!("charts/mfa-operator/ci/{case}-values.yaml");
     let namespace = format!("--namespace={namespace}");
     let arguments = ["template", "mfa", "charts/mfa-operator", &namespace, "--values", &values];
@@ -110,7 +110,7 @@ fn objects(yaml: &str) -> Vec<Value> {
     documents(yaml).iter().map(|document| serde_saphyr::from_str(document).unwrap()).collect()
 }
 
-fn of_kind(yaml: &str, kind: &str) -> Value {
+pub(crate) fn of_kind(yaml: &str, kind: &str) -> Value {
     objects(yaml).into_iter().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind} in:\n{yaml}"))
 }
 
@@ -171,7 +171,7 @@ async fn values_that_cannot_be_meant_are_refused_with_a_sentence() {
         ("credentialsSecret=No_Secret", "at '/credentialsSecret': 'No_Secret' does not match pattern"),
         ("sharedCredentials.tsgId=1234567890", "at '/sharedCredentials/tsgId': got number, want string"),
         ("commonLabels.cost=7", "at '/commonLabels/cost': got number, want string"),
-        ("prometheusRule.disabled={Down}", "at '/prometheusRule/disabled/0': value must be 'MfaOperatorDown'"),
+        ("prometheusRule.disabled={Down}", "at '/prometheusRule/disabled/0': value must be one of 'MfaOperatorDown', "),
         ("http.port=80", "at '/http/port': minimum: got 80, want 1,024"),
         // The templates: what does not go together.
         ("replicas=2,leaderElection.enabled=false", "two operators would write to the same tenants"),

@@ -439,7 +439,7 @@ pub(crate) fn operator() -> Command {
 }
 
 /// Ends the operator when this process is gone, however it went: the kernel closes the pipe that the shell reads.
-fn guard(pid: u32) -> Child {
+pub(crate) fn guard(pid: u32) -> Child {
     Command::new("sh")
         .args(["-c", "read -r _; kill -9 \"$1\"", "sh", &pid.to_string()])
         .process_group(0)
