@@ -154,7 +154,7 @@ async fn a_namespace_that_may_not_be_looked_at_is_named_and_holds_up_no_other() 
     let stage = Stage::new().await;
     let rules = role("get, list, watch");
     let kubeconfig = limited(&stage, &[(&stage.namespace.name, &rules)]).await;
-    let late = format!("late-{}", stage.namespace.name);
+    let late = stage.namespace.name.replace("test-", "late-");
     let operator = stage
         .operator()
         .kubeconfig(&kubeconfig)
