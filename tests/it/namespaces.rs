@@ -375,3 +375,50 @@ async fn shared_credentials_outside_of_the_namespaces_take_the_right_to_get_one_
     stage.wait_ready("second", "True", "Available").await;
     nothing_was_refused(&operator).await;
 }
+
+/// Deletes the definition, and returns when it is gone, and with it every resource.
+async fn delete_definition(stage: &Stage) {
+    let words = ["delete", "crd", "mfaservers.sse.mfa-operator.io", "--timeout=55s"];
+    let gone = stage.namespace.kubectl(&words).await;
+    assert!(gone.ok, "{gone:?}{}", stage.log_ends());
+}
+
+async fn install_definition(stage: &Stage) {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/mfaservers.yaml");
+    for words in [
+        &["apply", "--server-side", "-f", file][..],
+        &["wait", "--for=condition=established", "--timeout=55s", "-f", file],
+    ] {
+        let done = stage.namespace.kubectl(words).await;
+        assert!(done.ok, "{done:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_definitions_deletion_spares_the_tenant_only_where_it_may_be_seen() {
+    let stage = Stage::new().await;
+    let rules = role("get, list, watch");
+    let kubeconfig = limited(&stage, &[(&stage.namespace.name, &rules)]).await;
+    let names = || stage.tenant.objects().iter().map(|object| object.body["name"].clone()).collect::<Vec<_>>();
+
+    let operator = stage.operator().start();
+    stage.apply(&okta("spared")).await;
+    stage.wait_ready("spared", "True", "Available").await;
+    delete_definition(&stage).await;
+    assert_eq!(names(), ["spared"], "the definition's deletion means Retain");
+    assert_eq!(operator.terminate().await.code(), Some(0));
+
+    install_definition(&stage).await;
+    let _operator = stage.operator().kubeconfig(&kubeconfig).flag("--watch-namespace", &stage.namespace.name).start();
+    stage.apply(&okta("deleted")).await;
+    stage.apply(&okta_with("retained", &json!({ "deletionPolicy": "Retain" }))).await;
+    for name in ["deleted", "retained"] {
+        stage.wait_ready(name, "True", "Available").await;
+    }
+    delete_definition(&stage).await;
+    let mut left = names();
+    left.sort_by_key(ToString::to_string);
+    assert_eq!(left, ["retained", "spared"], "without the right, deletionPolicy says what becomes of them");
+    // For the next test.
+    install_definition(&stage).await;
+}

@@ -356,3 +356,37 @@ async fn a_namespace_that_shares_credentials_takes_no_object_of_another() {
     assert!(waited.ok, "{waited:?}{}", stage.log_ends());
     assert_eq!(stage.tenant.find(Folder::MobileUsers, "nobodys").unwrap().id, nobodys);
 }
+
+// ---- dependencies -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn every_dependency_is_locked_by_its_checksum() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let lock = read("Cargo.lock");
+    let (mut foreign, mut own) = (0, Vec::new());
+    for package in lock.split("[[package]]").skip(1) {
+        let name = package.lines().find_map(|line| line.strip_prefix("name = ")).unwrap();
+        match package.lines().find_map(|line| line.strip_prefix("source = ")) {
+            Some(source) => {
+                assert_eq!(source, r#""registry+https://github.com/rust-lang/crates.io-index""#, "{name}");
+                assert!(package.lines().any(|line| line.starts_with("checksum = \"")), "{name} has no checksum");
+                foreign += 1;
+            }
+            None => own.push(name.trim_matches('"').to_owned()),
+        }
+    }
+    assert!(foreign > 100, "{foreign}");
+    assert_eq!(own, ["mfa-operator", "mfa-sandbox"]);
+    // The tools: each module with the sums of what it takes.
+    let mut modules = 0;
+    for entry in std::fs::read_dir(root.join("tools")).unwrap() {
+        let folder = entry.unwrap().path();
+        if folder.join("go.mod").is_file() {
+            let sums = std::fs::read_to_string(folder.join("go.sum")).unwrap();
+            assert!(sums.lines().count() > 5, "{}", folder.display());
+            modules += 1;
+        }
+    }
+    assert!(modules >= 3, "{modules}");
+}
