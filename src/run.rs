@@ -21,7 +21,8 @@ use crate::metrics::Metrics;
 use crate::reconcile::deadline::Deadline;
 use crate::reconcile::facts;
 use crate::reconcile::peers::Peers;
-use crate::reconcile::secrets::Secrets;
+use crate::reconcile::scope::Scope;
+use crate::reconcile::secrets::{Secrets, Versions};
 use crate::reconcile::{Context, Settings, Shared};
 use crate::sse::credentials::{Credentials, Wakes};
 use crate::sse::lists::Lists;
@@ -90,7 +91,7 @@ pub async fn run(args: Run) -> Result<(), Start> {
     };
     let client = sse::Client::new(&api)?.measured(metrics.clone());
     let endpoint = TokenEndpoint::new(&api, &args.auth_url)?.measured(metrics.clone());
-    let cluster = kube::Config::infer().await.map_err(|error| unusable(&error))?;
+    let cluster = without_proxy(kube::Config::infer().await.map_err(|error| unusable(&error))?);
     let api_server = cluster.cluster_url.to_string();
     let kube = kube::Client::try_from(cluster).map_err(|error| no_client(&error))?;
 
@@ -103,7 +104,10 @@ pub async fn run(args: Run) -> Result<(), Start> {
     let schedule = schedule(args.resync_interval);
     let credentials = Credentials::new(endpoint, limits, schedule.clone(), wakes.clone());
     let lists = Lists::new(client.clone(), Arc::clone(&credentials), schedule, args.resync_interval, wakes.clone());
-    let secrets = Secrets::new(kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone());
+    let scope = Scope::of(args.watch_namespace);
+    let watched = args.watch_secrets.then(|| scope.clone());
+    let versions = Versions::new(watched, args.resync_interval);
+    let secrets = Secrets::new(kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone(), versions);
     let reporter = Reporter { controller: "mfa-operator".to_owned(), instance: None };
     let deadline = if args.leader_elect { Deadline::not_yet() } else { Deadline::none() };
     let election = args.leader_elect.then(|| {
@@ -122,6 +126,7 @@ pub async fn run(args: Run) -> Result<(), Start> {
         metrics,
         health: health.clone(),
         settings: Settings {
+            scope,
             credentials_secret: args.credentials_secret,
             shared_credentials: args
                 .shared_credentials
@@ -133,11 +138,16 @@ pub async fn run(args: Run) -> Result<(), Start> {
         deadline,
         memories: Mutex::default(),
     });
+    let namespaces = match &context.settings.scope {
+        Scope::Cluster => None,
+        Scope::Namespaces(namespaces) => Some(namespaces.iter().map(String::as_str).collect::<Vec<_>>().join(",")),
+    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         api_server,
         api_url = api.api_url,
         resync_seconds = args.resync_interval.as_secs(),
+        namespaces = namespaces,
         "starting"
     );
     let (stopping, stopped) = watch::channel(false);
@@ -189,6 +199,14 @@ fn unusable(error: &InferConfigError) -> Start {
 fn no_client(error: &kube::Error) -> Start {
     let told = Unusable(error.to_string());
     if matches!(error, kube::Error::Auth(_)) { Start::LogIn(told) } else { Start::BuildClient(told) }
+}
+
+/// The proxy of the environment is for the tenant alone: calls to the API server go there directly.
+fn without_proxy(mut config: kube::Config) -> kube::Config {
+    let told = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let told: Vec<String> = told.collect();
+    config.proxy_url = config.proxy_url.filter(|proxy| !told.iter().any(|told| *proxy == told.as_str()));
+    config
 }
 
 /// The delays of the classes, for what many resources share.
