@@ -14,6 +14,8 @@ use super::attempt::Attempt;
 use super::compare::{differences, echo, echoed, is_unwritable};
 use super::desired::{Desired, desired};
 use super::facts::{Class as FactsClass, CredentialProblem, Facts, Sameness, SecretProblem, Stored};
+use super::scope::Scope;
+use super::secrets::Versions;
 use super::step::next_step;
 use super::*;
 use crate::crd::{ANNOTATION_ATTEMPT, MfaServerStatus, crd};
@@ -99,7 +101,8 @@ impl Nowhere {
         let resync = Duration::from_mins(10);
         let credentials = Credentials::new(self.endpoint.clone(), Limits::default(), schedule.clone(), wakes.clone());
         let lists = Lists::new(self.client.clone(), Arc::clone(&credentials), schedule, resync, wakes.clone());
-        let secrets = Secrets::new(self.kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone());
+        let versions = Versions::new(Some(Scope::Cluster), resync);
+        let secrets = Secrets::new(self.kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone(), versions);
         let reporter = Reporter { controller: "tests".to_owned(), instance: None };
         Arc::new(Context {
             recorder: Recorder::new(self.kube.clone(), reporter),
@@ -113,6 +116,7 @@ impl Nowhere {
             metrics: Metrics::new(),
             health: Health::new(),
             settings: Settings {
+                scope: Scope::Cluster,
                 credentials_secret: "prisma-access".to_owned(),
                 shared_credentials: None,
                 default_deletion_policy: DeletionPolicy::Delete,
