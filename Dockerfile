@@ -9,7 +9,9 @@ WORKDIR /src
 # .dockerignore leaves only what is needed. A folder `vendor` made by `cargo vendor`, with the `.cargo/config.toml` that it
 # prints, is used in place of the network.
 COPY . .
-RUN cargo build --release --locked -p mfa-operator --bin mfa-operator
+# Features of the operator that are off by default, such as otlp.
+ARG FEATURES=
+RUN cargo build --release --locked -p mfa-operator --bin mfa-operator --features "${FEATURES}"
 
 FROM ${BASE_IMAGE}
 ARG VERSION=

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
@@ -90,7 +90,8 @@ pub fn init(format: LogFormat, collector: Option<&str>) -> Result<Option<Traces>
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let lines = lines.with_filter(filter).with_filter(filter_fn(|metadata| metadata.target() != SPANS));
+    let not_spans = filter_fn(|metadata| metadata.target() != SPANS).with_max_level_hint(LevelFilter::TRACE);
+    let lines = lines.with_filter(filter.and(not_spans));
     // A second call, as in tests, changes nothing.
     let _ = tracing_subscriber::registry().with(spans).with(lines).try_init();
     traces

@@ -27,10 +27,11 @@ use tokio::net::TcpListener;
 
 use crate::operator::{OKTA_TOKEN, Stage, TENANT, TOKEN, okta, okta_with};
 
+const COLLECTOR_TOKEN: &str = "the-token-of-the-collector";
 const CLIENT_SECRET: &str = "the-client-secret-of-the-first-tenant";
 
-/// What a collector has got.
-type Got = Arc<Mutex<Vec<Bytes>>>;
+/// What a collector has got: the token that it asks for, and a batch.
+type Got = Arc<Mutex<Vec<(Option<String>, Bytes)>>>;
 
 async fn collector() -> (SocketAddr, Got) {
     async fn take(
@@ -39,7 +40,8 @@ async fn collector() -> (SocketAddr, Got) {
         body: Bytes,
     ) -> (StatusCode, [(&'static str, &'static str); 1]) {
         assert_eq!(headers["content-type"], "application/x-protobuf");
-        got.lock().unwrap().push(body);
+        let token = headers.get("x-collector-token").map(|token| token.to_str().unwrap().to_owned());
+        got.lock().unwrap().push((token, body));
         (StatusCode::OK, [("content-type", "application/x-protobuf")])
     }
     let got = Got::default();
@@ -133,8 +135,12 @@ async fn passes_and_calls_are_traced_and_no_secret_and_no_body_is_in_the_traces(
     stage.secret("account", &[("client_id", "the-client"), ("client_secret", CLIENT_SECRET), ("tsg_id", TENANT)]).await;
     stage.tenant.set_service_account("the-client", CLIENT_SECRET);
     stage.simulator.inject(Rule::documented(Documented::InvalidObject).on("POST", Route::MfaServers).object("invalid"));
-    let operator =
-        stage.operator().flag("--otlp-endpoint", &format!("http://{address}/")).env("RUST_LOG", "trace").start();
+    let operator = stage
+        .operator()
+        .flag("--otlp-endpoint", &format!("http://{address}/"))
+        .env("RUST_LOG", "trace")
+        .env("OTEL_EXPORTER_OTLP_HEADERS", &format!("x-collector-token={COLLECTOR_TOKEN}"))
+        .start();
     let mut account = okta_with("account", &json!({ "credentialsSecretRef": { "name": "account" } }));
     account["spec"]["mfaVendorType"]["oktaAdaptiveV1"]["oktaOrg"] = json!("planted-org");
     for server in [okta("corp"), account, okta("invalid")] {
@@ -147,8 +153,9 @@ async fn passes_and_calls_are_traced_and_no_secret_and_no_body_is_in_the_traces(
     // What has not been sent by then is sent at the end.
     assert_eq!(operator.terminate().await.code(), Some(0));
 
-    let got = got.lock().unwrap().clone();
+    let (tokens, got): (Vec<_>, Vec<_>) = got.lock().unwrap().drain(..).unzip();
     assert!(!got.is_empty(), "{}", log.end());
+    assert!(tokens.iter().all(|token| token.as_deref() == Some(COLLECTOR_TOKEN)), "{tokens:?}");
     let services = got.iter().flat_map(|body| at(body, &[1, 1, 1])).filter(|attribute| {
         text(at(attribute, &[1])[0]) == "service.name" && text(at(attribute, &[2, 1])[0]) == "mfa-operator"
     });
@@ -170,12 +177,13 @@ async fn passes_and_calls_are_traced_and_no_secret_and_no_body_is_in_the_traces(
 
     for body in got {
         let sent = String::from_utf8_lossy(&body).into_owned();
-        let secrets = [TOKEN, OKTA_TOKEN, CLIENT_SECRET, "the-client"];
+        let secrets = [TOKEN, OKTA_TOKEN, CLIENT_SECRET, "the-client", COLLECTOR_TOKEN];
         let coded = STANDARD.encode(format!("the-client:{CLIENT_SECRET}"));
         for planted in secrets.into_iter().chain(["planted-org", "corp.okta.example.com", "Bearer ", coded.as_str()]) {
             assert!(!sent.contains(planted), "{planted} is in a trace");
         }
     }
+    assert!(!log.text().contains(COLLECTOR_TOKEN));
     // With traces, log lines are what they are without.
     assert!(!log.text().contains("mfa_operator::trace"), "{}", log.text());
     let lines = log.lines();
