@@ -163,9 +163,9 @@ impl Pass {
         let named = server.spec.credentials_secret_ref.as_ref().map(|secret| secret.name.as_str());
         let secret = self.context.credentials_secret(&self.namespace, named);
         self.key = credential_key(&secret);
-        let names = self.secret_names(&secret);
-        self.heed_verb(&names);
-        self.yields = self.yields(&names);
+        let secrets = self.secret_names(&secret);
+        self.heed_verb(&secrets);
+        self.yields = self.yields(&secrets);
 
         // Nothing is asked for a resource that is not to reach the tenant.
         let deleting = server.metadata.deletion_timestamp.is_some();
@@ -173,7 +173,7 @@ impl Pass {
         let (credential, cause) = if idle {
             self.context.credentials.forget(&self.waiter);
             (Credential::Pending, None)
-        } else if self.is_any_pending(&names, deleting) {
+        } else if self.is_any_pending(&secrets, deleting) {
             // Woken when all are known. Whoever is deleted needs the credentials alone.
             (Credential::Pending, None)
         } else {
@@ -254,7 +254,9 @@ impl Pass {
             if memory.asked != asked {
                 memory.asked = asked;
                 memory.course.question = context.lists.mark();
-                names.iter().for_each(|name| context.secrets.ask_anew(name));
+                for name in names {
+                    context.secrets.ask_anew(name);
+                }
             }
         });
     }

@@ -334,7 +334,8 @@ fn every_flag_and_variable_that_a_document_names_exists() {
         for code in quoted(&read(&document).replace("```", "")) {
             let Some(word) = code.split([' ', '=']).next() else { continue };
             // kubectl's and helm's.
-            let ours = |name: &str| flags.contains(name) || ["wait", "field-selector", "for"].contains(&name);
+            let theirs = ["wait", "for", "field-selector", "set", "reuse-values", "reset-then-reuse-values"];
+            let ours = |name: &str| flags.contains(name) || theirs.contains(&name);
             if let Some(flag) = word.strip_prefix("--").filter(|_| !code.contains('\n')) {
                 assert!(ours(flag), "{}: there is no flag {word}", document.display());
             }
@@ -464,10 +465,10 @@ fn tests_of(code: &str) -> BTreeSet<String> {
     for line in code.lines().map(str::trim_start) {
         if line.starts_with("#[") {
             marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
-        } else if let Some(rest) = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn ")) {
-            if std::mem::take(&mut marked) {
-                found.insert(rest.split('(').next().unwrap_or_default().to_owned());
-            }
+        } else if let Some(rest) = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "))
+            && std::mem::take(&mut marked)
+        {
+            found.insert(rest.split('(').next().unwrap_or_default().to_owned());
         }
     }
     found
