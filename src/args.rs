@@ -98,6 +98,15 @@ pub struct Run {
     )]
     pub shared_credentials_namespaces: Vec<String>,
 
+    /// Namespace whose resources are looked after; may be given several times, or as a list with commas. By default all
+    /// are. The operator needs rights in these namespaces alone.
+    #[arg(long, global = true, env = "MFA_OPERATOR_WATCH_NAMESPACE", value_delimiter = ',', value_parser = namespace, value_name = "NAMESPACE", help_heading = "Resources")]
+    pub watch_namespace: Vec<String>,
+
+    /// Watch Secrets. Without it, those that resources refer to are read each resync, with no right to list any.
+    #[arg(long, global = true, env = "MFA_OPERATOR_WATCH_SECRETS", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new(), value_name = "true|false", help_heading = "Resources")]
+    pub watch_secrets: bool,
+
     /// How often everything is checked against the tenant: 10s to 24h.
     #[arg(long, global = true, env = "MFA_OPERATOR_RESYNC_INTERVAL", default_value = "10m", value_parser = between::<10, 86_400>, value_name = "DURATION", help_heading = "Resources")]
     pub resync_interval: Duration,
@@ -252,6 +261,24 @@ mod tests {
         assert!(refusal(&["--lease-name", "a..b"]).contains("name of a Lease"));
         assert!(refusal(&["--lease-name", "mfa-"]).contains("name of a Lease"));
         assert!(refusal(&["--lease-namespace", "a.b"]).contains("a namespace"));
+    }
+
+    #[test]
+    fn namespaces_are_given_one_by_one_or_as_a_list_and_secrets_are_watched_unless_told_otherwise() {
+        let run =
+            |words: &[&str]| Arguments::try_parse_from(std::iter::once("mfa-operator").chain(words.iter().copied()));
+        let told = |words: &[&str]| run(words).unwrap().run;
+        assert_eq!(told(&["run"]).watch_namespace, [""; 0]);
+        let some = ["run", "--watch-namespace", "a,b", "--watch-namespace=c"];
+        assert_eq!(told(&some).watch_namespace, ["a", "b", "c"]);
+        for wrong in ["a.b", "A", "", "a,,b", "a/b"] {
+            let refusal = run(&["--watch-namespace", wrong]).unwrap_err().to_string();
+            assert!(refusal.contains("write a namespace"), "{wrong}: {refusal}");
+        }
+        let watched = |words: &[&str]| told(words).watch_secrets;
+        assert!(watched(&["run"]) && watched(&["--watch-secrets"]) && watched(&["--watch-secrets=yes", "run"]));
+        assert!(!watched(&["run", "--watch-secrets=false"]));
+        assert!(run(&["--watch-secrets=perhaps"]).unwrap_err().to_string().contains("--watch-secrets"));
     }
 
     #[test]

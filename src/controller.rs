@@ -6,6 +6,8 @@
 //! - The operator's own writes start no pass: what it wrote is known to the pass that wrote it.
 
 pub mod lease;
+mod merge;
+mod watches;
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,17 +15,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Future, FutureExt, StreamExt, TryStreamExt, future, stream};
-use k8s_openapi::api::core::v1::Secret;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::Event;
 use kube::runtime::{PredicateConfig, WatchStreamExt};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use tokio::sync::{mpsc, watch};
 
 use crate::crd::{ANNOTATION_FORCE_DELETE, ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer};
-use crate::health::{Part, Watch};
+use crate::health::Part;
 use crate::reconcile::{self, Context, peers};
 use crate::sse::credentials::Waiter;
 use crate::telemetry::chain;
@@ -43,22 +44,14 @@ pub async fn run(
 ) {
     context.health.stand_by(false);
     context.metrics.leads(true);
-    let (synced, mut is_synced) = watch::channel(false);
-    let secrets = tokio::spawn(watch_secrets(Arc::clone(&context), synced));
+    let (settled, mut are_settled) = watch::channel(false);
+    let secrets = tokio::spawn(watches::follow_secrets(Arc::clone(&context), settled));
     let (reader, writer) = reflector::store();
     let listed = reader.clone();
-    let servers: Api<Guarded> = Api::all(context.kube.clone());
-    let metrics = context.metrics.clone();
     let health = context.health.clone();
     let mut listing = Listing { context: Arc::clone(&context), present: HashSet::new() };
-    let events = watcher::watcher(servers, watcher::Config::default())
-        .modify(|server| server.meta_mut().managed_fields = None)
+    let events = watches::servers(&context, reader.clone())
         .inspect_ok(move |event| listing.observe(event))
-        .inspect_err(move |error| {
-            metrics.watch_failed("mfaservers");
-            tracing::warn!(error = %chain(error), "watching MfaServers failed; it is tried again (is the CRD installed, is the API server reachable?)");
-        })
-        .default_backoff()
         .reflect(writer)
         .applied_objects()
         .predicate_filter(|server: &Guarded| Some(worth_a_pass(server)), PredicateConfig::default());
@@ -75,7 +68,7 @@ pub async fn run(
     });
     let (mut early, mut unlisted) = (stopped.clone(), stopped.clone());
     tokio::select! {
-        _ = is_synced.wait_for(|synced| *synced) => {}
+        _ = are_settled.wait_for(|settled| *settled) => {}
         _ = early.wait_for(|stopped| *stopped) => return secrets.abort(),
     }
     tracing::info!("Secrets are known; starting");
@@ -162,7 +155,6 @@ impl Listing {
             Event::InitDone => {
                 peers.retain(&self.present);
                 self.context.metrics.retain(&self.present);
-                self.context.health.synced(Watch::MfaServers);
                 self.present = HashSet::new();
             }
             Event::Apply(server) => self.applied(server),
@@ -177,31 +169,6 @@ impl Listing {
     fn applied(&self, server: &Guarded) {
         if let Ok(server) = &server.0 {
             self.context.peers.applied(server);
-        }
-    }
-}
-
-async fn watch_secrets(context: Arc<Context>, synced: watch::Sender<bool>) {
-    let api: Api<PartialObjectMeta<Secret>> = Api::all(context.kube.clone());
-    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
-    // The pulse is no event: it shows that this loop goes on.
-    let events = stream::select(events.map(Some), context.health.pulse(Part::Secrets).map(|()| None));
-    let mut events = std::pin::pin!(events);
-    while let Some(event) = events.next().await {
-        let Some(event) = event else { continue };
-        match event {
-            Ok(event) => {
-                let done = matches!(event, Event::InitDone);
-                context.secrets.observe(event);
-                if done {
-                    context.health.synced(Watch::Secrets);
-                    synced.send_replace(true);
-                }
-            }
-            Err(error) => {
-                context.metrics.watch_failed("secrets");
-                tracing::warn!(error = %chain(&error), "watching Secrets failed; it is tried again");
-            }
         }
     }
 }

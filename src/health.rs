@@ -8,8 +8,9 @@
 //! - An outage of the API server or of a tenant makes nobody dead: only a loop that stands still does.
 //! - What was synced once stays ready: a watch that is begun anew works from what it knows.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::{Stream, stream};
@@ -42,7 +43,7 @@ impl Part {
 }
 
 /// What has to be known before the operator can work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Watch {
     MfaServers,
@@ -69,7 +70,8 @@ struct State {
     start: Instant,
     /// Milliseconds from `start` to the last beat, plus one; 0 before the first.
     beats: [AtomicU64; 3],
-    synced: [AtomicBool; 2],
+    /// What has not been listed yet: of a namespace, or of the whole cluster.
+    unlisted: Mutex<BTreeSet<(Watch, Option<String>)>>,
     standby: AtomicBool,
     stopping: AtomicBool,
 }
@@ -87,7 +89,7 @@ impl Health {
         Self(Arc::new(State {
             start: Instant::now(),
             beats: Default::default(),
-            synced: Default::default(),
+            unlisted: Mutex::new(Watch::ALL.map(|watch| (watch, None)).into()),
             standby: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         }))
@@ -105,9 +107,20 @@ impl Health {
         })
     }
 
-    /// All that this watch shows is known.
-    pub fn synced(&self, watch: Watch) {
-        self.0.synced[watch as usize].store(true, Ordering::Relaxed);
+    /// These are to be listed before the operator is ready, namespaces or the whole cluster, and no others.
+    pub fn expect(&self, watch: Watch, parts: impl IntoIterator<Item = Option<String>>) {
+        let mut unlisted = self.unlisted();
+        unlisted.retain(|(of, _)| *of != watch);
+        unlisted.extend(parts.into_iter().map(|part| (watch, part)));
+    }
+
+    /// All that this watch shows there is known.
+    pub fn synced(&self, watch: Watch, part: Option<&str>) {
+        self.unlisted().remove(&(watch, part.map(str::to_owned)));
+    }
+
+    fn unlisted(&self) -> MutexGuard<'_, BTreeSet<(Watch, Option<String>)>> {
+        self.0.unlisted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether another process leads and this one is ready to take over.
@@ -150,13 +163,14 @@ impl Health {
         if self.0.standby.load(Ordering::Relaxed) {
             return Ok("standby");
         }
-        match Watch::ALL.into_iter().find(|watch| !self.0.synced[*watch as usize].load(Ordering::Relaxed)) {
-            None => Ok("ok"),
-            Some(missing) => Err(format!(
-                "not ready: {} have not been listed yet (the log says why, if it takes long)",
-                missing.name()
-            )),
-        }
+        let unlisted = self.unlisted();
+        let Some(watch) = Watch::ALL.into_iter().find(|watch| unlisted.iter().any(|(of, _)| of == watch)) else {
+            return Ok("ok");
+        };
+        let namespaces = unlisted.iter().filter(|(of, _)| *of == watch).filter_map(|(_, part)| part.as_deref());
+        let namespaces: Vec<&str> = namespaces.collect();
+        let place = if namespaces.is_empty() { String::new() } else { format!(" in {}", namespaces.join(", ")) };
+        Err(format!("not ready: {} have not been listed yet{place} (the log says why, if it takes long)", watch.name()))
     }
 }
 
@@ -170,16 +184,37 @@ mod tests {
     fn ready_is_who_has_synced_all_or_stands_by_and_does_not_stop() {
         let health = Health::new();
         assert!(health.ready().unwrap_err().contains("Secrets"));
-        health.synced(Watch::Secrets);
+        health.synced(Watch::Secrets, None);
         assert!(health.ready().unwrap_err().contains("MfaServers"));
         health.stand_by(true);
         assert_eq!(health.ready(), Ok("standby"));
         health.stand_by(false);
         assert!(health.ready().is_err());
-        health.synced(Watch::MfaServers);
+        health.synced(Watch::MfaServers, None);
         assert_eq!(health.ready(), Ok("ok"));
         health.stopping();
         assert_eq!(health.ready(), Err("stopping".to_owned()));
+    }
+
+    #[test]
+    fn ready_is_who_has_listed_every_namespace_and_else_they_are_named() {
+        let health = Health::new();
+        let parts = || ["a", "b"].map(|namespace| Some(namespace.to_owned()));
+        health.expect(Watch::MfaServers, parts());
+        health.expect(Watch::Secrets, parts());
+        health.synced(Watch::Secrets, Some("a"));
+        let sentence = "not ready: Secrets have not been listed yet in b (the log says why, if it takes long)";
+        assert_eq!(health.ready(), Err(sentence.to_owned()));
+        health.synced(Watch::Secrets, Some("b"));
+        assert!(health.ready().unwrap_err().starts_with("not ready: MfaServers have not been listed yet in a, b ("));
+        health.synced(Watch::MfaServers, Some("a"));
+        health.synced(Watch::MfaServers, Some("b"));
+        assert_eq!(health.ready(), Ok("ok"));
+        // Secrets that nobody watches are not waited for.
+        let health = Health::new();
+        health.expect(Watch::Secrets, []);
+        health.synced(Watch::MfaServers, None);
+        assert_eq!(health.ready(), Ok("ok"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ pub mod pass;
 pub mod peers;
 pub mod perform;
 pub mod report;
+pub mod scope;
 pub mod secrets;
 pub mod step;
 
@@ -36,6 +37,7 @@ use self::memory::{Answer, Memory, Unrecorded};
 use self::pass::Pass;
 use self::peers::Peers;
 use self::perform::delete_stray;
+use self::scope::Scope;
 use self::secrets::Secrets;
 use self::step::{RULES, Step, Verdict, decide};
 use crate::backoff;
@@ -71,6 +73,8 @@ pub struct Shared {
 /// What the operator was told to do.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// `--watch-namespace`
+    pub scope: Scope,
     /// `--credentials-secret`: the Secret in a resource's namespace, where its spec names none.
     pub credentials_secret: String,
     /// `--shared-credentials`
@@ -138,7 +142,7 @@ impl Context {
         };
         let Some(shared) = self.settings.shared_credentials.as_ref().filter(|_| named.is_none()) else { return own };
         let serves = shared.namespaces.iter().any(|served| served == namespace);
-        if serves && self.secrets.version(&own).is_none() { shared.secret.clone() } else { own }
+        if serves && self.secrets.is_absent(&own) { shared.secret.clone() } else { own }
     }
 
     /// What becomes of the object when the resource is deleted.

@@ -18,7 +18,8 @@ use crate::metrics::Metrics;
 use crate::reconcile::deadline::Deadline;
 use crate::reconcile::facts;
 use crate::reconcile::peers::Peers;
-use crate::reconcile::secrets::Secrets;
+use crate::reconcile::scope::Scope;
+use crate::reconcile::secrets::{Secrets, Versions};
 use crate::reconcile::{Context, Settings, Shared};
 use crate::sse::credentials::{Credentials, Wakes};
 use crate::sse::lists::Lists;
@@ -78,7 +79,10 @@ pub async fn run(args: Run) -> Result<(), Start> {
     let schedule = schedule(args.resync_interval);
     let credentials = Credentials::new(endpoint, limits, schedule.clone(), wakes.clone());
     let lists = Lists::new(client.clone(), Arc::clone(&credentials), schedule, args.resync_interval, wakes.clone());
-    let secrets = Secrets::new(kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone());
+    let scope = Scope::of(args.watch_namespace);
+    let watched = args.watch_secrets.then(|| scope.clone());
+    let versions = Versions::new(watched, args.resync_interval);
+    let secrets = Secrets::new(kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone(), versions);
     let reporter = Reporter { controller: "mfa-operator".to_owned(), instance: None };
     let deadline = if args.leader_elect { Deadline::not_yet() } else { Deadline::none() };
     let election = args.leader_elect.then(|| {
@@ -97,6 +101,7 @@ pub async fn run(args: Run) -> Result<(), Start> {
         metrics,
         health: health.clone(),
         settings: Settings {
+            scope,
             credentials_secret: args.credentials_secret,
             shared_credentials: args
                 .shared_credentials
@@ -108,10 +113,15 @@ pub async fn run(args: Run) -> Result<(), Start> {
         deadline,
         memories: Mutex::default(),
     });
+    let namespaces = match &context.settings.scope {
+        Scope::Cluster => None,
+        Scope::Namespaces(namespaces) => Some(namespaces.iter().map(String::as_str).collect::<Vec<_>>().join(",")),
+    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         api_url = api.api_url,
         resync_seconds = args.resync_interval.as_secs(),
+        namespaces = namespaces,
         "starting"
     );
     let (stopping, stopped) = watch::channel(false);

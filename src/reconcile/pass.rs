@@ -175,13 +175,18 @@ impl Pass {
         let named = server.spec.credentials_secret_ref.as_ref().map(|secret| secret.name.as_str());
         let secret = self.context.credentials_secret(&self.namespace, named);
         self.key = credential_key(&secret);
-        self.yields = self.yields(&secret);
+        let secrets = self.secret_names(&secret);
+        self.heed_verb(&secrets);
+        self.yields = self.yields(&secrets);
 
         // Nothing is asked for a resource that is not to reach the tenant.
         let deleting = server.metadata.deletion_timestamp.is_some();
         let idle = if deleting { self.is_forced() } else { server.spec.suspend };
         let (credential, cause) = if idle {
             self.context.credentials.forget(&self.waiter);
+            (Credential::Pending, None)
+        } else if self.is_any_pending(&secrets, deleting) {
+            // Woken when all are known. Whoever is deleted needs the credentials alone.
             (Credential::Pending, None)
         } else {
             self.credential(&secret)
@@ -261,7 +266,9 @@ impl Pass {
         self.server.annotations().get(name).cloned()
     }
 
-    fn yields(&self, credentials: &SecretName) -> Yields {
+    /// The Secrets that are referred to: the credentials, those of the spec, and one that would come before the
+    /// credentials.
+    fn secret_names(&self, credentials: &SecretName) -> Vec<SecretName> {
         let own = |name: &str| SecretName { namespace: self.namespace.clone(), name: name.to_owned() };
         let mut names = vec![credentials.clone()];
         if let Ok(desired) = &self.desired {
@@ -271,6 +278,33 @@ impl Pass {
             // One of its own would come before the shared one.
             names.push(own(&self.context.settings.credentials_secret));
         }
+        names
+    }
+
+    fn is_any_pending(&self, names: &[SecretName], deleting: bool) -> bool {
+        let needed = if deleting { 1 } else { names.len() };
+        names.iter().take(needed).any(|name| self.context.secrets.is_pending(name))
+    }
+
+    /// A verb asks anew, once for each of its values: for a list that begins after it, and for the Secrets as they are.
+    fn heed_verb(&mut self, names: &[SecretName]) {
+        let asked = self.annotation(ANNOTATION_RECONCILE_REQUESTED_AT);
+        if asked.is_none() || asked == self.status().last_handled_reconcile_at {
+            return;
+        }
+        let context = Arc::clone(&self.context);
+        self.remember(|memory, _| {
+            if memory.asked != asked {
+                memory.asked = asked;
+                memory.question = context.lists.mark();
+                for name in names {
+                    context.secrets.ask_anew(name);
+                }
+            }
+        });
+    }
+
+    fn yields(&self, names: &[SecretName]) -> Yields {
         let version = |name: &SecretName| self.context.secrets.version_for(name, &self.waiter);
         let verbs = [ANNOTATION_RECONCILE_REQUESTED_AT, ANNOTATION_FORCE_DELETE, ANNOTATION_ID];
         Yields {

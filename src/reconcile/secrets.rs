@@ -1,26 +1,34 @@
-//! Secrets: their versions from the watch, their bytes when they are needed.
+//! Secrets: their versions from a watch or from reads of their metadata, their bytes when they are needed.
 //!
 //! # Guarantees
 //! - The watch sees metadata only. Bytes are read one Secret at a time and live in `secrecy` types from then on.
+//! - Where no watch shows a Secret, only a right to get that one is made use of.
 //! - A resource that has asked about a Secret is woken when it appears, changes or goes.
+
+mod versions;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::time::timeout;
+use tokio::sync::Notify;
+use tokio::time::{sleep_until, timeout};
 
+pub use self::versions::Versions;
 use super::SecretName;
 use super::compare::digest_of;
 use super::desired::SecretField;
 use super::facts::SecretProblem;
+use super::scope::Part;
 use crate::crd::ObservedSecret;
 use crate::sse::credentials::{Credentials, Source, Waiter, Wakes};
 use crate::sse::lists::Lists;
@@ -31,6 +39,8 @@ use crate::telemetry::chain;
 const READ_WITHIN: Duration = Duration::from_secs(10);
 /// How long until a read that failed is tried again.
 const READ_AGAIN: Duration = Duration::from_secs(5);
+/// How many Secrets' versions are read at a time.
+const MOST_READS: usize = 8;
 
 /// A Secret that cannot be used, in words that name it, its key and what to do, and hold nothing of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +62,6 @@ pub enum CredentialSecret {
     Put,
 }
 
-type Names = HashMap<String, HashMap<String, String>>;
-
 /// A Secret's version, and keyed hashes of the digests of its values.
 type Prints = (String, HashMap<String, u64>);
 
@@ -63,9 +71,9 @@ pub struct Secrets {
     credentials: Arc<Credentials>,
     lists: Arc<Lists>,
     wakes: Wakes,
-    versions: Mutex<Names>,
-    /// The versions that the initial list of a watch has shown so far.
-    relisted: Mutex<Names>,
+    versions: Mutex<Versions>,
+    /// A Secret that no watch shows is to be read.
+    wanted: Notify,
     dependents: Mutex<HashMap<SecretName, HashSet<Waiter>>>,
     reading: Mutex<HashSet<CredentialKey>>,
     unusable: Mutex<HashMap<CredentialKey, (String, Unusable)>>,
@@ -87,14 +95,20 @@ pub fn credential_key(secret: &SecretName) -> CredentialKey {
 impl Secrets {
     /// Nothing known yet.
     #[must_use]
-    pub fn new(client: Client, credentials: Arc<Credentials>, lists: Arc<Lists>, wakes: Wakes) -> Arc<Self> {
+    pub fn new(
+        client: Client,
+        credentials: Arc<Credentials>,
+        lists: Arc<Lists>,
+        wakes: Wakes,
+        versions: Versions,
+    ) -> Arc<Self> {
         Arc::new(Self {
             client,
             credentials,
             lists,
             wakes,
-            versions: Mutex::default(),
-            relisted: Mutex::default(),
+            versions: Mutex::new(versions),
+            wanted: Notify::new(),
             dependents: Mutex::default(),
             reading: Mutex::default(),
             unusable: Mutex::default(),
@@ -103,36 +117,36 @@ impl Secrets {
         })
     }
 
-    /// Takes in what the watch shows; wakes whom it concerns.
-    pub fn observe(&self, event: Event<PartialObjectMeta<Secret>>) {
+    /// What has to be watched; empty where Secrets are read instead.
+    #[must_use]
+    pub fn watched(&self) -> Vec<Part> {
+        locked(&self.versions).watched()
+    }
+
+    /// Takes in what the watch of this part shows; wakes whom it concerns.
+    pub fn observe(&self, part: &Part, event: Event<PartialObjectMeta<Secret>>) {
         match event {
-            Event::Init => locked(&self.relisted).clear(),
+            Event::Init => locked(&self.versions).begin_list(part),
             Event::InitApply(secret) => {
-                if let Some((SecretName { namespace, name }, version)) = identity(&secret) {
-                    locked(&self.relisted).entry(namespace).or_default().insert(name, version);
+                if let Some((secret, version)) = identity(&secret) {
+                    locked(&self.versions).list(part, secret, version);
                 }
             }
             Event::InitDone => {
-                let new = std::mem::take(&mut *locked(&self.relisted));
-                let old = std::mem::replace(&mut *locked(&self.versions), new);
-                let concerned: Vec<SecretName> = locked(&self.dependents).keys().cloned().collect();
+                let (old, first) = locked(&self.versions).end_list(part);
+                let mut concerned: Vec<SecretName> = locked(&self.dependents).keys().cloned().collect();
+                concerned.retain(|secret| Versions::shows(part, secret));
                 for secret in concerned {
                     let before = old.get(&secret.namespace).and_then(|names| names.get(&secret.name));
-                    if before != self.version(&secret).as_ref() {
+                    if first || before != self.version(&secret).as_ref() {
                         self.wake(&secret);
                     }
                 }
             }
             Event::Apply(secret) => {
                 let Some((secret, version)) = identity(&secret) else { return };
-                let mut versions = locked(&self.versions);
-                let names = versions.entry(secret.namespace.clone()).or_default();
-                if names.get(&secret.name).is_some_and(|known| is_older(&version, known)) {
-                    return;
-                }
-                let before = names.insert(secret.name.clone(), version.clone());
-                drop(versions);
-                if before.as_ref() != Some(&version) {
+                let news = locked(&self.versions).present(&secret, &version);
+                if news {
                     self.wake(&secret);
                 }
             }
@@ -151,12 +165,10 @@ impl Secrets {
     }
 
     fn gone(&self, secret: &SecretName) {
-        if let Some(names) = locked(&self.versions).get_mut(&secret.namespace) {
-            names.remove(&secret.name);
-        }
+        locked(&self.versions).gone(secret);
     }
 
-    /// The Secret's version, if it is there; `waiter` is woken when that changes.
+    /// The Secret's version, if it is there as far as is known; `waiter` is woken when that changes.
     pub fn version_for(&self, secret: &SecretName, waiter: &Waiter) -> Option<String> {
         let mut dependents = locked(&self.dependents);
         let waiters = dependents.entry(secret.clone()).or_default();
@@ -164,13 +176,78 @@ impl Secrets {
             waiters.insert(Arc::clone(waiter));
         }
         drop(dependents);
-        self.version(secret)
+        let mut versions = locked(&self.versions);
+        if versions.ask(secret) {
+            self.wanted.notify_one();
+        }
+        versions.get(secret).cloned()
     }
 
-    /// The Secret's version, if it is there.
+    /// The Secret's version, if it is there as far as is known.
     #[must_use]
     pub fn version(&self, secret: &SecretName) -> Option<String> {
-        locked(&self.versions).get(&secret.namespace)?.get(&secret.name).cloned()
+        locked(&self.versions).get(secret).cloned()
+    }
+
+    /// Whether it is not known yet whether the Secret is there, or somebody has asked anew: who has asked about it by
+    /// [`Secrets::version_for`] is woken when it is.
+    #[must_use]
+    pub fn is_pending(&self, secret: &SecretName) -> bool {
+        locked(&self.versions).is_pending(secret)
+    }
+
+    /// Whether the Secret is known not to be there.
+    #[must_use]
+    pub fn is_absent(&self, secret: &SecretName) -> bool {
+        let versions = locked(&self.versions);
+        !versions.is_pending(secret) && versions.get(secret).is_none()
+    }
+
+    /// What is known of this Secret by reads is not good enough any more; a watch knows.
+    pub fn ask_anew(&self, secret: &SecretName) {
+        if locked(&self.versions).ask_anew(secret) {
+            self.wanted.notify_one();
+        }
+    }
+
+    /// Reads the versions of Secrets that no watch shows, as long as it is polled.
+    pub async fn read_versions(&self) {
+        let mut reads = FuturesUnordered::new();
+        loop {
+            let (due, next) = locked(&self.versions).due(MOST_READS - reads.len());
+            reads.extend(due.into_iter().map(|(secret, question)| self.read_version(secret, question)));
+            let next = async {
+                match next {
+                    Some(next) => sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(()) = reads.next() => {}
+                () = self.wanted.notified() => {}
+                () = next => {}
+            }
+        }
+    }
+
+    async fn read_version(&self, secret: SecretName, question: u64) {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &secret.namespace);
+        let read = timeout(READ_WITHIN, api.get_metadata_opt(&secret.name)).await;
+        let read = read.map_err(|_| ReadSecret::TooSlow).and_then(|read| read.map_err(ReadSecret::Refused));
+        match read {
+            Ok(found) => {
+                let version = found.map(|found| found.resource_version().unwrap_or_default());
+                let news = locked(&self.versions).was_read(&secret, question, version.as_deref());
+                if news {
+                    self.wake(&secret);
+                }
+            }
+            Err(error) => {
+                let SecretName { namespace, name } = &secret;
+                tracing::warn!(namespace, name, error = %chain(&error), "reading a Secret's version failed; it is tried again");
+                locked(&self.versions).was_not_read(&secret);
+            }
+        }
     }
 
     /// Forgets one that does not wait any more.
@@ -182,6 +259,7 @@ impl Secrets {
                 self.credentials.remove(&key);
                 locked(&self.unusable).remove(&key);
                 locked(&self.prints).remove(secret);
+                locked(&self.versions).forget(secret);
             }
             !waiters.is_empty()
         });
@@ -316,14 +394,9 @@ impl Secrets {
         Some(*print == self.print_key.hash_one(digest))
     }
 
-    /// A read may be newer than the watch.
+    /// A read may be newer than what is known.
     fn seen(&self, secret: &SecretName, version: &str) {
-        let mut versions = locked(&self.versions);
-        let names = versions.entry(secret.namespace.clone()).or_default();
-        let known = names.entry(secret.name.clone()).or_default();
-        if is_newer(version, known) {
-            version.clone_into(known);
-        }
+        locked(&self.versions).seen(secret, version);
     }
 
     async fn get(&self, secret: &SecretName) -> Result<Option<Secret>, ReadSecret> {

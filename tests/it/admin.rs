@@ -21,13 +21,13 @@ use crate::operator::{OKTA_TOKEN, Operator, Stage, TENANT, TOKEN, okta, okta_wit
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Where this operator listens, by its own word.
-async fn address(operator: &Operator) -> SocketAddr {
+pub(crate) async fn address(operator: &Operator) -> SocketAddr {
     let line = operator.wait_message("listening for probes and scrapes").await;
     line["address"].as_str().and_then(|address| address.parse().ok()).expect("an address")
 }
 
 /// What is answered to a GET: the status, and the text.
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().expect("a client");
     let answer = client.get(format!("http://{address}{path}")).send().await.expect("an answer");
     let (status, kind) = (answer.status().as_u16(), answer.headers().get("content-type").cloned());

@@ -10,7 +10,13 @@ use kube::runtime::events::{Recorder, Reporter};
 use mfa_operator::{
     controller,
     crd::DeletionPolicy,
-    reconcile::{Context, Settings, deadline::Deadline, peers::Peers, secrets::Secrets},
+    reconcile::{
+        Context, Settings,
+        deadline::Deadline,
+        peers::Peers,
+        scope::Scope,
+        secrets::{Secrets, Versions},
+    },
     sse::{
         self, Limits, Schedule, TokenEndpoint,
         credentials::{Credentials, Wakes},
@@ -50,7 +56,13 @@ impl Leader {
         deadline.extend(Instant::now() + Duration::from_hours(1));
         let reporter = Reporter { controller: "tests".to_owned(), instance: None };
         let context = Context {
-            secrets: Secrets::new(kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone()),
+            secrets: Secrets::new(
+                kube.clone(),
+                Arc::clone(&credentials),
+                Arc::clone(&lists),
+                wakes.clone(),
+                Versions::new(Some(Scope::Cluster), Duration::from_mins(10)),
+            ),
             recorder: Recorder::new(kube.clone(), reporter),
             kube,
             client,
@@ -59,6 +71,7 @@ impl Leader {
             peers: Arc::new(Peers::new(wakes.clone())),
             wakes,
             settings: Settings {
+                scope: Scope::Cluster,
                 credentials_secret: "prisma-access".to_owned(),
                 shared_credentials: None,
                 default_deletion_policy: DeletionPolicy::Delete,

@@ -334,7 +334,8 @@ fn every_flag_and_variable_that_a_document_names_exists() {
         for code in quoted(&read(&document).replace("```", "")) {
             let Some(word) = code.split([' ', '=']).next() else { continue };
             // kubectl's and helm's.
-            let ours = |name: &str| flags.contains(name) || ["wait", "field-selector"].contains(&name);
+            let theirs = ["wait", "field-selector", "set", "reuse-values", "reset-then-reuse-values"];
+            let ours = |name: &str| flags.contains(name) || theirs.contains(&name);
             if let Some(flag) = word.strip_prefix("--").filter(|_| !code.contains('\n')) {
                 assert!(ours(flag), "{}: there is no flag {word}", document.display());
             }

@@ -22,6 +22,7 @@ mod generated;
 mod harness;
 mod leader;
 mod lifecycle;
+mod namespaces;
 mod no_secret;
 mod operator;
 mod steps;

@@ -180,6 +180,26 @@ impl Stage {
         }
     }
 
+    /// A kubeconfig with a token of a `ServiceAccount` of the namespace: what a pod has. (kube does not act on a
+    /// kubeconfig's `as`.)
+    pub(crate) async fn kubeconfig_of(&self, account: &str) -> PathBuf {
+        use std::io::Write as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let namespace = &self.namespace;
+        let answer = namespace.kubectl(&["create", "token", account, "--duration=10m"]).await;
+        assert!(answer.ok, "{answer:?}");
+        let administrator = namespace.cluster.control_plane.kubeconfig();
+        let text = std::fs::read_to_string(administrator).expect("the administrator's kubeconfig");
+        let mut config: Value = serde_saphyr::from_str(&text).expect("a kubeconfig");
+        config["users"][0]["user"] = json!({ "token": answer.stdout.trim() });
+        config["contexts"][0]["context"]["namespace"] = json!(namespace.name);
+        // It goes with the control plane.
+        let path = administrator.with_file_name(format!("{}-{account}.kubeconfig", namespace.name));
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(config.to_string().as_bytes())).expect("a kubeconfig");
+        path
+    }
+
     /// The MfaServers of the namespace.
     pub(crate) fn servers(&self) -> Api<MfaServer> {
         self.namespace.api()
@@ -325,6 +345,15 @@ impl Stage {
             let _ = write!(text, "\n--- the end of the log of operator {}:\n{}", index + 1, log.end());
             text
         })
+    }
+}
+
+/// What a stage's namespace has, for another one: the Secrets `prisma-access` and `vendor`.
+pub(crate) async fn furnish(namespace: &Namespace, token: &str) {
+    for (name, value) in [("prisma-access", token), ("vendor", OKTA_TOKEN)] {
+        let made =
+            namespace.kubectl(&["create", "secret", "generic", name, &format!("--from-literal=token={value}")]).await;
+        assert!(made.ok, "{made:?}");
     }
 }
 

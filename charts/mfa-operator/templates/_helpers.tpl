@@ -70,6 +70,42 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- .Values.sharedCredentials.secretNamespace | default .Release.Namespace }}
 {{- end }}
 
+{{/* Not empty where Secrets are watched: also where the values of a release that did not know the choice are reused. */}}
+{{- define "mfa-operator.watchesSecrets" -}}
+{{- if not (and .Values.secrets (eq .Values.secrets.watch false)) }}yes{{ end }}
+{{- end }}
+
+{{/* Whom the rights are for. */}}
+{{- define "mfa-operator.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "mfa-operator.serviceAccountName" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{/* What the operator may do in the namespaces that it looks after. */}}
+{{- define "mfa-operator.rules" -}}
+- apiGroups: [sse.mfa-operator.io]
+  resources: [mfaservers]
+  verbs: [get, list, watch, patch]
+- apiGroups: [sse.mfa-operator.io]
+  resources: [mfaservers/status]
+  verbs: [patch]
+{{- if include "mfa-operator.watchesSecrets" . }}
+# Kubernetes knows no right to metadata alone. The operator watches metadata, and reads what an MfaServer refers to.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch]
+{{- else }}
+# Those that an MfaServer refers to, by name.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+{{- end }}
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+
 {{/* The port of a URL, written or implied. */}}
 {{- define "mfa-operator.portOf" -}}
 {{- $url := urlParse . }}
@@ -95,6 +131,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- if and (not .create) (or .token (gt $account 0)) }}
 {{- fail "sharedCredentials holds credentials, but sharedCredentials.create is false, so they would not be used" }}
+{{- end }}
+{{- end }}
+{{- with .Values.watchNamespaces }}
+{{- range $.Values.sharedCredentials.namespaces }}
+{{- if not (has . $.Values.watchNamespaces) }}
+{{- fail (printf "sharedCredentials.namespaces names %s, which watchNamespaces leaves out" .) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- if and .Values.caBundle.configMap .Values.caBundle.secret }}

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Pass;
 use super::{cause, class};
-use crate::crd::{ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT};
+use crate::crd::ANNOTATION_ID;
 use crate::reconcile::attempt::Attempt as Record;
 use crate::reconcile::compare::{all_same, differences, echoed, spec_path};
 use crate::reconcile::desired::Desired;
@@ -68,15 +68,6 @@ impl Pass {
             return (List::Pending, Found::Absent);
         }
         let context = Arc::clone(&self.context);
-        let asked = self.annotation(ANNOTATION_RECONCILE_REQUESTED_AT);
-        let handled = self.status().last_handled_reconcile_at.clone();
-        self.remember(|memory, _| {
-            // A verb asks anew, once for each of its values.
-            if asked.is_some() && asked != handled && memory.asked != asked {
-                memory.asked.clone_from(&asked);
-                memory.question = context.lists.mark();
-            }
-        });
         let ready = credential == Credential::Ready;
         // A suspended resource asks the tenant for nothing; what is known already is good enough to speak of.
         let look = if idle { Look::Pending } else { self.look_at_list(ready) };

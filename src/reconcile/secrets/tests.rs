@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
+use crate::reconcile::scope::Scope;
 use crate::sse::{self, Limits, Schedule, TokenEndpoint};
 
 const VALUE: &str = "PLAINTEXT";
@@ -183,7 +184,9 @@ fn secrets() -> (Arc<Secrets>, UnboundedReceiver<Waiter>) {
     let credentials = Credentials::new(endpoint, Limits::default(), schedule.clone(), wakes.clone());
     let client = sse::Client::new(&settings).unwrap();
     let lists = Lists::new(client, Arc::clone(&credentials), schedule, Duration::from_mins(10), wakes.clone());
-    (Secrets::new(kube, credentials, lists, wakes), woken)
+    let versions = Versions::new(Some(Scope::Cluster), Duration::from_mins(10));
+    let secrets = Secrets::new(kube, credentials, lists, wakes, versions);
+    (secrets, woken)
 }
 
 fn named(name: &str) -> SecretName {
@@ -209,46 +212,52 @@ async fn who_has_asked_about_a_secret_is_woken_when_it_appears_changes_or_goes()
     let (secrets, mut receiver) = secrets();
     let waiter = Waiter::from("team/corp");
     assert_eq!(secrets.version_for(&named("a"), &waiter), None);
-    secrets.observe(Event::Apply(meta("a", "1")));
+    secrets.observe(&None, Event::Apply(meta("a", "1")));
     assert_eq!(woken(&mut receiver), ["team/corp"]);
     assert_eq!(secrets.version_for(&named("a"), &waiter).as_deref(), Some("1"));
-    secrets.observe(Event::Apply(meta("a", "1")));
-    secrets.observe(Event::Apply(meta("b", "1")));
+    secrets.observe(&None, Event::Apply(meta("a", "1")));
+    secrets.observe(&None, Event::Apply(meta("b", "1")));
     assert_eq!(woken(&mut receiver), [""; 0], "the same version, and another Secret");
-    secrets.observe(Event::Apply(meta("a", "2")));
+    secrets.observe(&None, Event::Apply(meta("a", "2")));
     assert_eq!(woken(&mut receiver), ["team/corp"]);
-    secrets.observe(Event::Delete(meta("a", "3")));
+    secrets.observe(&None, Event::Delete(meta("a", "3")));
     assert_eq!(woken(&mut receiver), ["team/corp"]);
     assert_eq!(secrets.version(&named("a")), None);
     secrets.forget(&waiter);
-    secrets.observe(Event::Apply(meta("a", "4")));
+    secrets.observe(&None, Event::Apply(meta("a", "4")));
     assert_eq!(woken(&mut receiver), [""; 0], "forgotten");
 }
 
 #[tokio::test]
 async fn a_new_list_counts_once_it_is_whole() {
     let (secrets, mut receiver) = secrets();
+    secrets.version_for(&named("early"), &Waiter::from("early"));
+    assert!(secrets.is_pending(&named("early")) && !secrets.is_absent(&named("early")));
+    secrets.observe(&None, Event::Init);
+    secrets.observe(&None, Event::InitDone);
+    assert_eq!(woken(&mut receiver), ["early"], "whoever waits for the first list");
+    assert!(!secrets.is_pending(&named("early")) && secrets.is_absent(&named("early")));
     for name in ["kept", "changed", "gone"] {
-        secrets.observe(Event::Apply(meta(name, "1")));
+        secrets.observe(&None, Event::Apply(meta(name, "1")));
         secrets.version_for(&named(name), &Waiter::from(name));
     }
     secrets.version_for(&named("new"), &Waiter::from("new"));
-    secrets.observe(Event::Init);
-    secrets.observe(Event::InitApply(meta("kept", "1")));
-    secrets.observe(Event::InitApply(meta("changed", "2")));
-    secrets.observe(Event::InitApply(meta("new", "1")));
+    secrets.observe(&None, Event::Init);
+    secrets.observe(&None, Event::InitApply(meta("kept", "1")));
+    secrets.observe(&None, Event::InitApply(meta("changed", "2")));
+    secrets.observe(&None, Event::InitApply(meta("new", "1")));
     assert_eq!(woken(&mut receiver), [""; 0]);
     assert_eq!(secrets.version(&named("gone")).as_deref(), Some("1"), "until the list is whole");
-    secrets.observe(Event::InitDone);
+    secrets.observe(&None, Event::InitDone);
     let mut all = woken(&mut receiver);
     all.sort();
     assert_eq!(all, ["changed", "gone", "new"]);
     assert_eq!(secrets.version(&named("gone")), None);
     // A list that broke off before leaves nothing.
-    secrets.observe(Event::Init);
-    secrets.observe(Event::InitApply(meta("ghost", "1")));
-    secrets.observe(Event::Init);
-    secrets.observe(Event::InitDone);
+    secrets.observe(&None, Event::Init);
+    secrets.observe(&None, Event::InitApply(meta("ghost", "1")));
+    secrets.observe(&None, Event::Init);
+    secrets.observe(&None, Event::InitDone);
     assert_eq!(secrets.version(&named("ghost")), None);
 }
 
@@ -263,14 +272,14 @@ async fn a_credential_whose_secret_is_not_there_says_so_unless_what_was_known_is
     });
     assert_eq!(secrets.credential(&name, false, &waiter), missing);
     assert_eq!(secrets.credential(&name, true, &waiter), missing, "nothing was known");
-    secrets.observe(Event::Apply(meta("prisma-access", "1")));
+    secrets.observe(&None, Event::Apply(meta("prisma-access", "1")));
     assert_eq!(secrets.credential(&name, false, &waiter), CredentialSecret::Pending);
     let key = credential_key(&name);
     secrets.credentials.put(&key, "1", Source::Static(Token::parse(b"TOKEN").unwrap()));
     assert_eq!(secrets.credential(&name, false, &waiter), CredentialSecret::Put);
-    secrets.observe(Event::Apply(meta("prisma-access", "2")));
+    secrets.observe(&None, Event::Apply(meta("prisma-access", "2")));
     assert_eq!(secrets.credential(&name, false, &waiter), CredentialSecret::Pending, "another version");
-    secrets.observe(Event::Delete(meta("prisma-access", "2")));
+    secrets.observe(&None, Event::Delete(meta("prisma-access", "2")));
     assert_eq!(secrets.credential(&name, false, &waiter), missing);
     assert_eq!(secrets.credential(&name, true, &waiter), CredentialSecret::Put, "for a deletion");
     secrets.forget(&waiter);
@@ -297,7 +306,7 @@ async fn an_echo_is_known_again_by_a_hash_of_the_version_that_was_read() {
 #[tokio::test]
 async fn a_read_that_is_newer_than_the_watch_counts_and_an_older_one_does_not() {
     let (secrets, _woken) = secrets();
-    secrets.observe(Event::Apply(meta("a", "9")));
+    secrets.observe(&None, Event::Apply(meta("a", "9")));
     secrets.seen(&named("a"), "10");
     assert_eq!(secrets.version(&named("a")).as_deref(), Some("10"));
     secrets.seen(&named("a"), "8");
@@ -310,13 +319,13 @@ async fn a_read_that_is_newer_than_the_watch_counts_and_an_older_one_does_not() 
 async fn a_watch_that_is_behind_a_read_takes_nothing_back_and_wakes_nobody() {
     let (secrets, mut receiver) = secrets();
     secrets.version_for(&named("a"), &Waiter::from("team/corp"));
-    secrets.observe(Event::Apply(meta("a", "8")));
+    secrets.observe(&None, Event::Apply(meta("a", "8")));
     woken(&mut receiver);
     secrets.seen(&named("a"), "10");
-    secrets.observe(Event::Apply(meta("a", "9")));
+    secrets.observe(&None, Event::Apply(meta("a", "9")));
     assert_eq!(secrets.version(&named("a")).as_deref(), Some("10"));
     assert_eq!(woken(&mut receiver), [""; 0]);
-    secrets.observe(Event::Apply(meta("a", "11")));
+    secrets.observe(&None, Event::Apply(meta("a", "11")));
     assert_eq!(secrets.version(&named("a")).as_deref(), Some("11"));
     assert_eq!(woken(&mut receiver), ["team/corp"]);
 }

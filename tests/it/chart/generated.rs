@@ -65,7 +65,7 @@ async fn manifests_and_notes_are_golden() {
         }
         same_as_generated(&format!("tests/golden/chart/{case}.yaml"), &golden);
     }
-    for case in ["default", "shared-created", "shared-existing", "extras"] {
+    for case in ["default", "shared-created", "shared-existing", "extras", "namespaced", "no-secret-watch"] {
         let values = file(&format!("charts/mfa-operator/ci/{case}-values.yaml"));
         let arguments =
             ["install", "mfa", "charts/mfa-operator", "--namespace=mfa-system", "--dry-run=client", "-f", &values];

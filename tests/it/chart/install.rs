@@ -79,6 +79,8 @@ impl Cluster {
 }
 
 const CHART: &str = "charts/mfa-operator";
+/// The chart as it was before; tests/previous-charts/README.md says how it came there.
+const PREVIOUS: &str = "tests/previous-charts/mfa-operator-0.1.0.tgz";
 
 #[tokio::test]
 async fn helm_installs_upgrades_and_uninstalls_and_the_definition_stays() {
@@ -141,5 +143,77 @@ async fn helm_installs_upgrades_and_uninstalls_and_the_definition_stays() {
     cluster.helm_ok(&["install", "third", CHART, "--set", "crds.keep=false", "--take-ownership"]).await;
     cluster.helm_ok(&["uninstall", "third"]).await;
     assert!(cluster.definition().await.is_none_or(|definition| definition.metadata.deletion_timestamp.is_some()));
+    cluster.control_plane.stop().await.unwrap();
+}
+
+async fn version_of(cluster: &Cluster, chart: &str) -> String {
+    let shown = cluster.helm_ok(&["show", "chart", chart]).await;
+    let chart: serde_json::Value = serde_saphyr::from_str(&shown.stdout).unwrap();
+    chart["version"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_release_of_the_previous_chart_is_upgraded_and_loses_nothing() {
+    let cluster = Cluster::start().await;
+    assert!(version_of(&cluster, PREVIOUS).await < version_of(&cluster, CHART).await, "it is another version");
+    let values = "log.format=json,credentialsSecret=tenant,resyncInterval=30m,commonLabels.team=network";
+    cluster.helm_ok(&["install", "mfa-operator", PREVIOUS, "--create-namespace", "--set", values]).await;
+    cluster.established().await;
+    let definition = cluster.definition().await.unwrap();
+    let roles = cluster.roles().await;
+
+    // A resource that an operator of that time has worked on.
+    let servers = Api::<MfaServer>::namespaced(cluster.client.clone(), "default");
+    let mut server = okta("corp");
+    server["metadata"]["finalizers"] = serde_json::json!([mfa_operator::crd::FINALIZER]);
+    servers.create(&kube::api::PostParams::default(), &serde_json::from_value(server).unwrap()).await.unwrap();
+    let id = "1b2c3d4e-0000-4000-8000-000000000000";
+    let status = serde_json::json!({ "status": { "observedGeneration": 1, "id": id, "tenant": "1000000001", "conditions": [] } });
+    let params = kube::api::PatchParams::default();
+    servers.patch_status("corp", &params, &kube::api::Patch::Merge(status)).await.unwrap();
+    let before = cluster.server().await.unwrap();
+
+    // Without flags, with the release's values kept, and with them laid over ours: each way that helm knows.
+    for flags in [&[][..], &["--reuse-values"], &["--reset-then-reuse-values"]] {
+        cluster.helm_ok(&[&["upgrade", "mfa-operator", CHART], flags].concat()).await;
+        let deployment = cluster.deployment().await.unwrap();
+        let chart = deployment.labels()["helm.sh/chart"].clone();
+        assert_eq!(chart, format!("mfa-operator-{}", version_of(&cluster, CHART).await), "{flags:?}");
+        assert_eq!(deployment.labels()["team"], "network", "{flags:?}");
+        let arguments = deployment.spec.template.spec.unwrap().containers[0].args.clone().unwrap();
+        for kept in ["--log-format=json", "--credentials-secret=tenant", "--resync-interval=30m"] {
+            assert!(arguments.iter().any(|argument| argument == kept), "{flags:?}: {kept} of {arguments:?}");
+        }
+        let narrowed = arguments.iter().find(|argument| argument.starts_with("--watch-"));
+        assert_eq!(narrowed, None, "{flags:?}: a release that watched everything goes on to");
+        assert_eq!(cluster.roles().await, roles, "{flags:?}");
+        let now = cluster.definition().await.unwrap();
+        assert_eq!(now.uid(), definition.uid(), "{flags:?}");
+        assert!(now.metadata.deletion_timestamp.is_none());
+        let after = cluster.server().await.unwrap();
+        assert_eq!(
+            (after.uid(), &after.spec, &after.status),
+            (before.uid(), &before.spec, &before.status),
+            "{flags:?}"
+        );
+    }
+
+    // From the whole cluster to some namespaces: what is not given any more is taken back.
+    cluster.kubectl_ok(&["create", "namespace", "network"]).await;
+    cluster
+        .helm_ok(&["upgrade", "mfa-operator", CHART, "--reset-then-reuse-values", "--set", "watchNamespaces={network}"])
+        .await;
+    let mut left = cluster.roles().await;
+    left.retain(|role| role == "mfa-system:mfa-operator");
+    assert_eq!(left, [""; 0], "the ClusterRole goes");
+    cluster.kubectl_ok(&["get", "role,rolebinding", "mfa-system:mfa-operator", "--namespace", "network"]).await;
+
+    cluster.helm_ok(&["rollback", "mfa-operator", "1"]).await;
+    assert_eq!(cluster.roles().await, roles, "and back to the previous chart");
+    cluster.helm_ok(&["uninstall", "mfa-operator"]).await;
+    assert!(cluster.deployment().await.is_none());
+    assert_eq!(cluster.definition().await.unwrap().uid(), definition.uid());
+    let after = cluster.server().await.unwrap();
+    assert_eq!((after.uid(), after.spec, after.status), (before.uid(), before.spec, before.status));
     cluster.control_plane.stop().await.unwrap();
 }

@@ -1,10 +1,8 @@
 //! The rights that the chart gives: enough for the real operator, and no more.
 
-use std::{fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+use serde_json::json;
 
-use serde_json::{Value, json};
-
-use super::{answer, arguments, of_kind, read};
+use super::{answer, arguments, of_kind, read, templates};
 use crate::{
     harness::{self, Namespace},
     operator::{Stage, okta},
@@ -101,6 +99,16 @@ async fn the_roles_for_people_tell_who_may_look_and_who_may_change() {
             assert!(answer.ok, "{answer:?}");
         }
     }
+    // The controller manager, which does not run here, adds them by their labels.
+    for (role, to) in [("view", &["view", "edit", "admin"][..]), ("edit", &["edit", "admin"])] {
+        let name = format!("{}:mfa:{role}", namespace.name);
+        let found = namespace.kubectl(&["get", "clusterrole", &name, "-o", "jsonpath={.metadata.labels}"]).await;
+        let labels: serde_json::Value = serde_json::from_str(&found.stdout).unwrap();
+        for of in ["view", "edit", "admin"] {
+            let label = &labels[format!("rbac.authorization.k8s.io/aggregate-to-{of}")];
+            assert_eq!(label == "true", to.contains(&of), "{role} to {of}: {label}");
+        }
+    }
     for verb in ["get", "list", "watch"] {
         assert!(may(&namespace, "looker", &[verb, "mfaservers"]).await, "{verb}");
     }
@@ -115,38 +123,26 @@ async fn the_roles_for_people_tell_who_may_look_and_who_may_change() {
     }
 }
 
-/// A kubeconfig with a token of the chart's `ServiceAccount`: what a pod has. (kube does not act on a kubeconfig's `as`.)
-async fn kubeconfig(stage: &Stage) -> std::path::PathBuf {
-    let namespace = &stage.namespace;
-    let answer = namespace.kubectl(&["create", "token", "mfa", "--duration=10m"]).await;
-    assert!(answer.ok, "{answer:?}");
-    let administrator = std::fs::read_to_string(namespace.cluster.control_plane.kubeconfig()).unwrap();
-    let mut config: Value = serde_saphyr::from_str(&administrator).unwrap();
-    config["users"][0]["user"] = json!({ "token": answer.stdout.trim() });
-    config["contexts"][0]["context"]["namespace"] = json!(namespace.name);
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.kubeconfig", namespace.name));
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-    file.unwrap().write_all(config.to_string().as_bytes()).unwrap();
-    path
-}
-
-#[tokio::test]
-async fn the_operator_lives_on_the_charts_rights_and_arguments() {
+/// The real operator under the chart's rights and arguments, through the life of a resource, and not one call refused.
+async fn lives(values: &[&str]) {
     let stage = Stage::new().await;
-    let values = [
+    let namespace = &stage.namespace.name;
+    let mut all = vec![
         format!("--set=api.url={}", stage.simulator.url()),
         format!("--set=api.authUrl={}", stage.simulator.auth_url()),
         "--set=log.format=json,api.requestTimeout=2s,resyncInterval=10s".to_owned(),
     ];
-    let manifest = install(&stage.namespace, &values).await;
-    let kubeconfig = kubeconfig(&stage).await;
+    all.extend(values.iter().map(|value| value.replace("NAMESPACE", namespace)));
+    let manifest = install(&stage.namespace, &all).await;
+    let kubeconfig = stage.kubeconfig_of("mfa").await;
     let mut launch = stage.operator().kubeconfig(&kubeconfig);
     // The port of the pod may be taken here.
     let given = arguments(&of_kind(&manifest, "Deployment"));
     let given = given.iter().skip(1).filter(|argument| !argument.starts_with("--http-addr="));
     for argument in given {
         let (flag, value) = argument.split_once('=').unwrap_or((argument, ""));
-        launch = launch.flag(flag, value);
+        // A yes or no takes its value with it.
+        launch = if flag == "--watch-secrets" { launch.flag(argument, "") } else { launch.flag(flag, value) };
     }
     let operator = launch.start();
     stage.apply(&okta("corp")).await;
@@ -176,16 +172,79 @@ async fn the_operator_lives_on_the_charts_rights_and_arguments() {
     let refusals: Vec<_> =
         log.text().lines().filter(|line| line.to_lowercase().contains("forbidden")).map(str::to_owned).collect();
     assert!(refusals.is_empty(), "{refusals:#?}");
-    std::fs::remove_file(kubeconfig).unwrap();
+}
+
+#[tokio::test]
+async fn the_operator_lives_on_the_charts_rights_and_arguments() {
+    lives(&[]).await;
+}
+
+#[tokio::test]
+async fn the_operator_lives_on_roles_alone() {
+    lives(&["--set=watchNamespaces={NAMESPACE},rbac.readDefinition=false"]).await;
+}
+
+#[tokio::test]
+async fn the_operator_lives_on_getting_secrets_alone() {
+    lives(&["--set=watchNamespaces={NAMESPACE},secrets.watch=false"]).await;
+}
+
+#[tokio::test]
+async fn in_some_namespaces_it_may_do_what_it_does_and_elsewhere_nothing() {
+    let namespace = harness::namespace().await;
+    let (watched, apart) = (namespace.cluster.namespace().await, namespace.cluster.namespace().await);
+    let values = [
+        format!("--set=watchNamespaces={{{}}},secrets.watch=false", watched.name),
+        format!("--set=sharedCredentials.namespaces={{{}}},sharedCredentials.secretName=tenant", watched.name),
+        format!("--set=sharedCredentials.secretNamespace={}", apart.name),
+    ];
+    install(&namespace, &values).await;
+    let account = format!("system:serviceaccount:{}:mfa", namespace.name);
+    let watched = format!("--namespace={}", watched.name);
+    let apart = format!("--namespace={}", apart.name);
+    let definition = "customresourcedefinitions.apiextensions.k8s.io/mfaservers.sse.mfa-operator.io";
+    let allowed: &[&[&str]] = &[
+        &["list", "mfaservers", &watched],
+        &["watch", "mfaservers", &watched],
+        &["patch", "mfaservers", &watched],
+        &["patch", "mfaservers", "--subresource=status", &watched],
+        &["get", "secrets", &watched],
+        &["create", "events.events.k8s.io", &watched],
+        &["get", "secrets/tenant", &apart],
+        &["get", definition],
+        &["update", "leases.coordination.k8s.io/mfa"],
+    ];
+    for what in allowed {
+        assert!(may(&namespace, &account, what).await, "{what:?} is not allowed");
+    }
+    let forbidden: &[&[&str]] = &[
+        &["list", "secrets", &watched],
+        &["watch", "secrets", &watched],
+        &["list", "secrets", "--all-namespaces"],
+        &["list", "mfaservers", "--all-namespaces"],
+        &["watch", "mfaservers", "--all-namespaces"],
+        &["get", "secrets/other", &apart],
+        &["list", "secrets", &apart],
+        &["list", "mfaservers", &apart],
+        &["get", "mfaservers", &apart],
+        &["list", "mfaservers"],
+        &["get", "secrets"],
+        &["get", "secrets", "--namespace=default"],
+        &["create", "events.events.k8s.io", "--namespace=default"],
+        &["create", "leases.coordination.k8s.io", &watched],
+    ];
+    for what in forbidden {
+        assert!(!may(&namespace, &account, what).await, "{what:?} is allowed");
+    }
 }
 
 #[test]
 fn the_documents_tell_the_same_rights() {
     // Each rule of the chart stands in docs/operations.md, which is for those who install without the chart.
-    let operations = read("docs/operations.md");
+    let (operations, chart) = (read("docs/operations.md"), templates());
     for rule in
         ["verbs: [get, list, watch, patch]", "resources: [mfaservers/status]", "verbs: [get, list, watch, update]"]
     {
-        assert!(operations.contains(rule) && read("charts/mfa-operator/templates/rbac.yaml").contains(rule), "{rule}");
+        assert!(operations.contains(rule) && chart.contains(rule), "{rule}");
     }
 }
