@@ -68,7 +68,7 @@ pub async fn run(args: Run) -> Result<(), Start> {
     };
     let client = sse::Client::new(&api)?.measured(metrics.clone());
     let endpoint = TokenEndpoint::new(&api, &args.auth_url)?.measured(metrics.clone());
-    let kube = kube::Client::try_from(kube::Config::infer().await?)?;
+    let kube = kube::Client::try_from(without_proxy(kube::Config::infer().await?))?;
 
     let limits = Limits {
         qps: args.api_qps,
@@ -150,6 +150,14 @@ pub async fn run(args: Run) -> Result<(), Start> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The proxy of the environment is for the tenant alone: calls to the API server go there directly.
+fn without_proxy(mut config: kube::Config) -> kube::Config {
+    let told = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let told: Vec<String> = told.collect();
+    config.proxy_url = config.proxy_url.filter(|proxy| !told.iter().any(|told| *proxy == told.as_str()));
+    config
 }
 
 /// The delays of the classes, for what many resources share.

@@ -13,6 +13,13 @@ use super::desired::{Desired, at, camel, leaves, plain};
 use super::facts::Sameness;
 use crate::sse::types::{SECRET_FIELDS, VENDOR, echoed_digest};
 
+/// How many members besides the wanted one are told.
+const MOST_OTHERS: usize = 8;
+/// The longest name of a member that is shown.
+const LONGEST_NAME: usize = 64;
+/// What stands for a name that is not shown.
+const UNNAMED: &str = "another";
+
 /// The paths, in the spec's names, of the fields that differ; empty where none does.
 #[must_use]
 pub fn differences(desired: &Desired, shown: &Map<String, Value>) -> Vec<String> {
@@ -30,14 +37,21 @@ pub fn differences(desired: &Desired, shown: &Map<String, Value>) -> Vec<String>
         if !present(vendor) && desired.vendor_fields().is_none_or(Map::is_empty) {
             differing.push(spec_path(&format!("{VENDOR}.{vendor}")));
         }
-        for (member, value) in members.into_iter().flatten() {
-            if member != vendor && !value.is_null() {
-                differing.push(spec_path(&format!("{VENDOR}.{member}")));
-            }
-        }
+        let others = members.into_iter().flatten().filter(|(member, value)| *member != vendor && !value.is_null());
+        differing.extend(others.take(MOST_OTHERS).map(|(member, _)| {
+            // The name is the tenant's word, and the path is shown.
+            let member = if is_harmless(member) { member.as_str() } else { UNNAMED };
+            spec_path(&format!("{VENDOR}.{member}"))
+        }));
     }
     differing.sort_unstable();
+    differing.dedup();
     differing
+}
+
+/// Whether a name is fit to be shown: as short and plain as a vendor's.
+fn is_harmless(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// A path in the spec's names.

@@ -137,6 +137,9 @@ pub enum Settled {
 
 /// How long before its end a token is fetched anew.
 const REFRESH_BEFORE: Duration = Duration::from_mins(1);
+/// How long a token is used at least, whatever the endpoint says of it: one that is said to be over already would be
+/// fetched again and again without a pause.
+const LEAST_USE: Duration = Duration::from_secs(5);
 /// How long a token is taken to be good where the endpoint does not say.
 const USUAL_VALIDITY: Duration = Duration::from_secs(899);
 
@@ -384,7 +387,7 @@ impl Credentials {
             Ok(Fetched { token, expires_in }) => {
                 let validity = expires_in.unwrap_or(USUAL_VALIDITY);
                 // A token that lives less than twice the margin is used for half its life.
-                let refresh = now + validity.saturating_sub(REFRESH_BEFORE).max(validity / 2);
+                let refresh = now + validity.saturating_sub(REFRESH_BEFORE).max(validity / 2).max(LEAST_USE);
                 entry.serial += 1;
                 entry.token = Some(Held {
                     token,

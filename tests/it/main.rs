@@ -25,5 +25,6 @@ mod lifecycle;
 mod namespaces;
 mod no_secret;
 mod operator;
+mod security;
 mod steps;
 mod stop;

@@ -106,6 +106,21 @@ fn another_vendors_member_is_a_difference_beside_ours_and_in_its_place() {
 }
 
 #[test]
+fn a_members_name_that_is_not_fit_to_be_shown_is_not() {
+    let long = "v".repeat(100_000);
+    for name in ["line\nbreak", "\u{1b}[31mred", "", "with space", "a/../b", "geheim-\u{202e}", long.as_str()] {
+        let mut beside = shown(&json!({}));
+        beside["mfa_vendor_type"][name] = json!({});
+        assert_eq!(differences(&okta(), &beside), ["mfaVendorType.another"], "{name:?}");
+    }
+    let mut many = shown(&json!({}));
+    for number in 0..1000 {
+        many["mfa_vendor_type"][format!("vendor_v{number}")] = json!({});
+    }
+    assert!((1..10).contains(&differences(&okta(), &many).len()));
+}
+
+#[test]
 fn a_vendor_of_secrets_alone_is_missed_where_it_is_not() {
     let mut bare = okta();
     bare.fields.insert(VENDOR.to_owned(), json!({"okta_adaptive_v1": {}}));

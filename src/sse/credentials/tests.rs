@@ -184,9 +184,16 @@ async fn one_token_is_fetched_for_a_hundred_waiters_and_all_are_woken() {
 #[tokio::test]
 async fn a_token_is_fetched_anew_a_minute_before_its_end() {
     // A short one is used for half its life; where nothing is told, the usual validity is taken.
-    for (told, used) in
-        [(r#""expires_in":899"#, 839), (r#""expires_in":"899""#, 839), (r#""expires_in":90"#, 45), ("", 839)]
-    {
+    for (told, used) in [
+        (r#""expires_in":899"#, 839),
+        (r#""expires_in":"899""#, 839),
+        (r#""expires_in":90"#, 45),
+        ("", 839),
+        // What is said to be over already is not fetched again at once.
+        (r#""expires_in":0"#, 5),
+        (r#""expires_in":1"#, 5),
+        (r#""expires_in":-7"#, 839),
+    ] {
         let mut world = World::of(move |_| token(told)).await;
         world.credentials.put(&key(), "1", account("SECRET", "tsg-1"));
         let first = world.ready().await;
