@@ -430,6 +430,33 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_ended_before_a_list_began_is_forgotten_with_it() {
+        let mut inventory = inventory();
+        inventory.take_write(Mark(5), Write::Put("1".into(), "a".into()));
+        inventory.take_list(Mark(5), Vec::new(), true);
+        assert!(inventory.is_empty() && inventory.len() == 0);
+        assert_eq!(inventory.listed(), Some(Listed { begun: Mark(5), complete: true }));
+        inventory.take_list(Mark(4), Vec::new(), true);
+        assert!(inventory.is_empty(), "an older list does not bring it back");
+    }
+
+    #[test]
+    fn a_name_knows_its_ids_in_order_and_once_and_a_renamed_item_has_left_it() {
+        let ids = |inventory: &Inventory<String>, name: &str| -> Vec<String> {
+            inventory.by_name(name).map(|(id, _)| id.to_owned()).collect()
+        };
+        let mut inventory = inventory();
+        inventory.take_list(Mark(1), items(&[("2", "a"), ("3", "b"), ("1", "a")]), true);
+        assert_eq!((inventory.len(), inventory.is_empty()), (3, false));
+        assert_eq!(ids(&inventory, "a"), ["1", "2"]);
+        inventory.take_write(Mark(2), Write::Put("3".into(), "a".into()));
+        inventory.take_write(Mark(3), Write::Put("3".into(), "a".into()));
+        assert_eq!((ids(&inventory, "a"), ids(&inventory, "b")), (vec!["1".into(), "2".into(), "3".into()], vec![]));
+        inventory.take_write(Mark(4), Write::Deleted("1".into()));
+        assert_eq!((ids(&inventory, "a"), inventory.len()), (vec!["2".into(), "3".into()], 2));
+    }
+
+    #[test]
     fn a_deleted_name_is_free_at_once() {
         let mut inventory = inventory();
         inventory.take_list(Mark(1), items(&[("1", "a")]), true);

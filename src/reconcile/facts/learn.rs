@@ -223,3 +223,6 @@ impl Facts {
         self.versions = Sameness::Same;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -350,6 +350,16 @@ fn codes_and_request_ids_are_harmless_or_dropped() {
     }
     let failure = id(&"x".repeat(33));
     assert_eq!((failure.code, failure.request_id), (None, Some("x".repeat(33))));
+    for (code, shown) in [
+        (json!(4), Some("4")),
+        (json!(-1), Some("-1")),
+        (json!(u64::MAX), Some("18446744073709551615")),
+        (json!(4.5), None),
+        (json!(true), None),
+        (json!(["E003"]), None),
+    ] {
+        assert_eq!(of_error(500, &json!({"code": code})).code.as_deref(), shown, "{code}");
+    }
     let failure = id("a:b.c");
     assert_eq!((failure.code, failure.request_id.as_deref()), (None, Some("a:b.c")));
 
@@ -388,6 +398,10 @@ fn retry_after_is_read_in_every_form_and_capped_at_an_hour() {
         ("Sun, 99 Nov 1994 08:49:37 GMT", None),
     ] {
         assert_eq!(wait(value), seconds, "{value:?}");
+    }
+    for (spaces, seconds) in [(36, Some(60)), (37, None)] {
+        let date = format!("Sun,{}06 Nov 1994 08:50:37 GMT", " ".repeat(spaces));
+        assert_eq!(wait(&date), seconds, "{} characters", date.len());
     }
     assert_eq!(retry_after(&HeaderMap::new(), Timestamp::UNIX_EPOCH), None);
 }
