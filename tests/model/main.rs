@@ -44,12 +44,16 @@ struct Checked {
     refuted: BTreeMap<&'static str, String>,
 }
 
-fn trace(world: &World, path: Vec<(State, Option<Action>)>) -> String {
+fn trace(world: &World, property: &str, path: Vec<(State, Option<Action>)>) -> String {
     let mut text = String::new();
+    let holds = world.properties().into_iter().find(|known| known.name == property).unwrap().condition;
     for (state, action) in path {
+        let action = action.filter(|_| holds(world, &state));
         writeln!(text, "    {}", world.show(&state)).unwrap();
         if let Some(action) = action {
             writeln!(text, "  {}", world.tell(&state, action)).unwrap();
+        } else {
+            break;
         }
     }
     if let Some(story) = world.unsettled.lock().unwrap().as_ref() {
@@ -62,8 +66,11 @@ fn check(bounds: Bounds, mutant: Mutant) -> Checked {
     let begun = Instant::now();
     let checker = World::new(bounds, mutant).checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let world = checker.model();
-    let refuted =
-        checker.discoveries().into_iter().map(|(property, path)| (property, trace(world, path.into_vec()))).collect();
+    let refuted = checker
+        .discoveries()
+        .into_iter()
+        .map(|(property, path)| (property, trace(world, property, path.into_vec())))
+        .collect();
     Checked {
         states: checker.unique_state_count(),
         transitions: world.transitions(),

@@ -429,6 +429,13 @@ impl Hand<'_> {
         let record = Record::new(&uid, nonce.clone(), &tenant_name(self.tenant(&server)), &wanted, &[]);
         let text = serde_json::to_string(&record).unwrap();
         self.mind().course.records(nonce);
+        // What no list has shown yet came after the one that showed the name free.
+        let uid_number = uid_of(&server);
+        for object in self.state.objects.iter_mut().filter(|object| !object.seen && object.maker.is_none()) {
+            if record.sent.matches(&self.world.item(object).remote.fields) {
+                object.twin |= bit(uid_number);
+            }
+        }
         let claimed = self.write(|server| {
             server.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
             server.metadata.annotations.get_or_insert_default().insert(ANNOTATION_ATTEMPT.to_owned(), text);

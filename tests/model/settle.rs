@@ -122,7 +122,7 @@ impl World {
                 reason::AVAILABLE => {
                     object.is_some_and(|object| object.content == content_of(server)) && !is_deleting(server)
                 }
-                "NameNotUnique" => others.clone().next().is_some() && mine.is_none() && !is_deleting(server),
+                "NameNotUnique" => others.clone().next().is_some() && object.is_none() && !is_deleting(server),
                 reason::ADOPTION_REFUSED => {
                     server.spec.adoption_policy == AdoptionPolicy::IfIdentical
                         && others.clone().any(|object| object.content != content_of(server))

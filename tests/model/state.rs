@@ -83,6 +83,10 @@ pub(crate) struct Object {
     pub(crate) consent: u16,
     /// Made, or made so, by somebody else while these had an open attempt of just this.
     pub(crate) twin: u16,
+    /// A list that showed it was taken in.
+    pub(crate) seen: bool,
+    /// Somebody else changed it before its maker knew of it: nothing tells that it was made here.
+    pub(crate) disguised: bool,
 }
 
 /// An object as a list shows it.

@@ -46,6 +46,9 @@ pub(crate) struct Bounds {
     pub(crate) unique: bool,
     /// The watch's cache lags behind.
     pub(crate) lag: bool,
+    /// What a list shows is what was there at some time between its begin and its end; at its begin, where they are not
+    /// apart.
+    pub(crate) apart: bool,
     /// Lists show the parent folder's objects too, and no item's folder is told.
     pub(crate) inherits: bool,
     pub(crate) budget: Budget,
@@ -134,13 +137,18 @@ pub(crate) const fn folder_of(parent: bool) -> Folder {
     if parent { Folder::Shared } else { Folder::RemoteNetworks }
 }
 
-const PROPERTIES: [(&str, fn(&World, &State) -> bool); 5] = [
+const PROPERTIES: [(&str, fn(&World, &State) -> bool); 6] = [
     ("never two remote objects for one resource", never_two),
     ("never a foreign object changed or deleted against adoptionPolicy", |_, state| {
         state.ghost.wrong != Some(Wrong::Foreign)
     }),
     ("never the finalizer gone while our object is there", guarded),
     ("never two resources for one object", one_owner),
+    ("never two processes that may write", |world, state| {
+        let writers = state.processes.iter().filter(|process| world.may_write(process)).count();
+        // Whoever deletes the lease lets a second process in before the first one knows.
+        writers < 2 || state.left.thefts < world.budget.thefts
+    }),
     ("a fixed point that is equal or a named refusal is near", |world, state| world.settles(state)),
 ];
 
@@ -171,7 +179,12 @@ fn guarded(_: &World, state: &State) -> bool {
         |uid| state.servers.iter().flatten().any(|held| uid_of(&held.server) == uid && has_finalizer(&held.server));
     let excused = |uid| (state.ghost.retained | state.ghost.twinned) & bit(uid) != 0;
     state.ghost.wrong != Some(Wrong::Finalizer)
-        && state.objects.iter().filter_map(|object| object.maker).all(|maker| guards(maker) || excused(maker))
+        && state
+            .objects
+            .iter()
+            .filter(|object| !object.disguised)
+            .filter_map(|object| object.maker)
+            .all(|maker| guards(maker) || excused(maker))
 }
 
 fn one_owner(_: &World, state: &State) -> bool {
@@ -387,6 +400,8 @@ impl World {
                         maker: Some(flight.uid),
                         consent: 0,
                         twin: 0,
+                        seen: false,
+                        disguised: false,
                     });
                     Reply::Created(id)
                 }
@@ -521,7 +536,9 @@ impl World {
             }
             Action::ListBegin(process, shelf) => {
                 let begun = state.processes[process].mark();
-                state.processes[process].shelves[shelf].listing = Some(Listing { begun, read: None });
+                let items = self.list(state, &state.processes[process].shelves[shelf]);
+                let read = (!self.apart).then_some(items);
+                state.processes[process].shelves[shelf].listing = Some(Listing { begun, read });
             }
             Action::ListRead(process, shelf) => {
                 let items = self.list(state, &state.processes[process].shelves[shelf]);
@@ -567,15 +584,27 @@ impl World {
                 self.foreign(state, |state| {
                     let id = state.next_id;
                     state.next_id += 1;
-                    let made = Object { id, tenant: 0, parent, name, content, maker: None, consent: 0, twin: 0 };
-                    state.objects.push(made);
+                    state.objects.push(Object {
+                        id,
+                        tenant: 0,
+                        parent,
+                        name,
+                        content,
+                        maker: None,
+                        consent: 0,
+                        twin: 0,
+                        seen: false,
+                        disguised: false,
+                    });
                     state.objects.len() - 1
                 });
             }
             Action::Change(object) => {
                 state.left.changes -= 1;
                 self.foreign(state, |state| {
+                    let known = ids(state).any(|(_, id)| id == state.objects[object].id);
                     state.objects[object].content ^= 1;
+                    state.objects[object].disguised = !known;
                     object
                 });
             }
@@ -623,6 +652,9 @@ impl World {
             listing.read.unwrap().into_iter().map(|item| (item.remote.id.clone(), item)).collect();
         if !complete {
             items.clear();
+        }
+        for object in &mut state.objects {
+            object.seen |= items.iter().any(|(_, item)| item.key.0 == object.id);
         }
         shelf.inventory.take_list(listing.begun, items, complete);
     }
