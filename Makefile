@@ -22,6 +22,10 @@ demo: ## Run the operator against a local control plane and the simulated API; K
 test: ## Run all tests that need no root
 	@$(WITH_TOOLS) $(CARGO) test --workspace --locked --lib --bins --tests
 
+.PHONY: verify
+verify: ## Exhaust the larger worlds of the model check, in minutes; `make test` has the smaller ones
+	@$(CARGO) test --locked --profile verify -p mfa-operator --test model -- --include-ignored --nocapture --test-threads 1
+
 .PHONY: lint
 lint: ## Check format, clippy, dependencies, scripts, and that generated files are up to date
 	@.ci/lint

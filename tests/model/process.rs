@@ -429,9 +429,10 @@ impl Hand<'_> {
         let record = Record::new(&uid, nonce.clone(), &tenant_name(self.tenant(&server)), &wanted, &[]);
         let text = serde_json::to_string(&record).unwrap();
         self.mind().course.records(nonce);
-        // What no list has shown yet came after the one that showed the name free.
+        // The list that this pass works from showed the name free: what has it now came after that.
         let uid_number = uid_of(&server);
-        for object in self.state.objects.iter_mut().filter(|object| !object.seen && object.maker.is_none()) {
+        let free = self.pass().facts.found == Found::Absent;
+        for object in self.state.objects.iter_mut().filter(|object| free && object.maker.is_none()) {
             if record.sent.matches(&self.world.item(object).remote.fields) {
                 object.twin |= bit(uid_number);
             }

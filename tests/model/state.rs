@@ -35,6 +35,8 @@ pub(crate) struct Budget {
     pub(crate) restores: u8,
     /// A user names another credential in the spec.
     pub(crate) swaps: u8,
+    /// A process begins to lead.
+    pub(crate) leads: u8,
     /// Somebody else deletes the lease.
     pub(crate) thefts: u8,
 }
@@ -83,8 +85,6 @@ pub(crate) struct Object {
     pub(crate) consent: u16,
     /// Made, or made so, by somebody else while these had an open attempt of just this.
     pub(crate) twin: u16,
-    /// A list that showed it was taken in.
-    pub(crate) seen: bool,
     /// Somebody else changed it before its maker knew of it: nothing tells that it was made here.
     pub(crate) disguised: bool,
 }

@@ -400,7 +400,6 @@ impl World {
                         maker: Some(flight.uid),
                         consent: 0,
                         twin: 0,
-                        seen: false,
                         disguised: false,
                     });
                     Reply::Created(id)
@@ -564,6 +563,7 @@ impl World {
                 let began = lease.elect(leading);
                 state.lease = lease;
                 if began {
+                    state.left.leads = state.left.leads.saturating_sub(1);
                     state.processes[process].cache = state.servers.clone();
                 }
                 if state.processes.iter().filter(|process| self.works(process)).count() == 2 {
@@ -593,7 +593,6 @@ impl World {
                         maker: None,
                         consent: 0,
                         twin: 0,
-                        seen: false,
                         disguised: false,
                     });
                     state.objects.len() - 1
@@ -653,9 +652,6 @@ impl World {
         if !complete {
             items.clear();
         }
-        for object in &mut state.objects {
-            object.seen |= items.iter().any(|(_, item)| item.key.0 == object.id);
-        }
         shelf.inventory.take_list(listing.begun, items, complete);
     }
 
@@ -713,7 +709,7 @@ impl World {
         }
     }
 
-    fn elections(&self, state: &State, actions: &mut Vec<Action>) {
+    fn elections(&self, state: &State, any: bool, actions: &mut Vec<Action>) {
         let mut waiting = false;
         for (index, process) in state.processes.iter().enumerate() {
             let Some(leading) = &process.leading else { continue };
@@ -721,6 +717,7 @@ impl World {
             match leading.next() {
                 Move::Wait(_) => {}
                 Move::Lost(_) => actions.push(Action::End(index)),
+                Move::Acquire if state.left.leads == 0 && !any && !leading.works() => {}
                 Move::Look | Move::Acquire | Move::Renew => actions.push(Action::Elect(index)),
             }
         }
@@ -824,7 +821,7 @@ impl World {
 
     pub(crate) fn elect(&self, state: &State) -> Vec<Action> {
         let mut actions = Vec::new();
-        self.elections(state, &mut actions);
+        self.elections(state, true, &mut actions);
         actions
     }
 
@@ -917,7 +914,7 @@ impl Model for World {
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         self.due(state, actions);
         self.anew(state, actions);
-        self.elections(state, actions);
+        self.elections(state, false, actions);
         self.faults(state, actions);
         self.others(state, actions);
     }
