@@ -8,7 +8,7 @@ use super::desired::{Desired, Fingerprint};
 use crate::crd::{ANNOTATION_ATTEMPT, MfaServer, ObservedSecret};
 
 /// What is recorded before a create is sent, so that what it made can be told from what stands there otherwise.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
     /// The resource's uid: a restored backup has another one, and its attempts are void.

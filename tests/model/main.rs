@@ -62,9 +62,9 @@ fn trace(world: &World, property: &str, path: Vec<(State, Option<Action>)>) -> S
     text
 }
 
-fn check(bounds: Bounds, mutant: Mutant) -> Checked {
+fn check(bounds: Bounds, mutant: Mutant, only: Option<&'static str>) -> Checked {
     let begun = Instant::now();
-    let checker = World::new(bounds, mutant).checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker = World::new(bounds, mutant, only).checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let world = checker.model();
     let refuted = checker
         .discoveries()
@@ -82,7 +82,7 @@ fn check(bounds: Bounds, mutant: Mutant) -> Checked {
 
 /// Every state of this world keeps every property, and every situation that it is there for is reached.
 fn holds(bounds: Bounds) {
-    let checked = check(bounds, REAL);
+    let checked = check(bounds, REAL, None);
     let Checked { states, transitions, took, .. } = checked;
     println!("| {} | {states} | {transitions} | {:.1} s |", bounds.name, took.as_secs_f64());
     for (property, trace) in &checked.refuted {
@@ -94,8 +94,8 @@ fn holds(bounds: Bounds) {
 }
 
 /// The mutation breaks this property in this world.
-fn bites(bounds: Bounds, mutant: Mutant, property: &str) {
-    let checked = check(bounds, mutant);
+fn bites(bounds: Bounds, mutant: Mutant, property: &'static str) {
+    let checked = check(bounds, mutant, Some(property));
     for (property, trace) in &checked.refuted {
         println!("{}, {:?}: {property} does not hold:\n{trace}", bounds.name, mutant.name);
     }

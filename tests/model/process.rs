@@ -244,7 +244,7 @@ impl Hand<'_> {
         };
         if let Some(unrecorded) = unrecorded {
             self.world.reach("an answer that no status holds is taken up by a later pass");
-            pass.answered = Some(unrecorded.nonce);
+            pass.answered = Record::of(&unrecorded.server.server);
             pass.spoken = unrecorded.server;
             match unrecorded.answer {
                 Ok(id) => {
@@ -319,7 +319,7 @@ impl Hand<'_> {
             if self.pass().facts.found == Found::Attempted {
                 self.pass().wrote = true;
             }
-            self.pass().answered = Some(record.nonce);
+            self.pass().answered = Some(record);
             self.mind().course.open = None;
         }
         Outcome::Adopted
@@ -478,7 +478,7 @@ impl Hand<'_> {
         let tenant = tenant_name(self.tenant(&server));
         let id = pass.id.map(id_text);
         let Binding { id, tenant, attempt } =
-            sight::binding(verdict, &previous, &pass.facts, id.as_deref(), Some(&tenant), pass.answered.as_deref());
+            sight::binding(verdict, &previous, &pass.facts, id.as_deref(), Some(&tenant), pass.answered.as_ref());
         let wanted = self.desired(&pass.spoken.server);
         let facts = &pass.facts;
         let reason = match verdict {
@@ -625,11 +625,12 @@ impl Hand<'_> {
     fn answer_create(&mut self, nonce: &str, outcome: Outcome) {
         let server = self.pass().server.clone();
         let mark = self.mark();
-        let answer = |answer| Unrecorded { nonce: nonce.to_owned(), answer, server };
+        let record = Record::of(&server.server);
+        let answer = |answer| Unrecorded { answer, server };
         match outcome {
             Outcome::Created => {
                 let id = self.pass().id.unwrap();
-                self.pass().answered = Some(nonce.to_owned());
+                self.pass().answered = record.clone();
                 self.mind().course.answered(answer(Ok(id)));
             }
             outcome => {
@@ -638,7 +639,7 @@ impl Hand<'_> {
                     _ => Class::Server,
                 };
                 if outcome == Outcome::Refused(class) && !class.is_passing() {
-                    self.pass().answered = Some(nonce.to_owned());
+                    self.pass().answered = record.clone();
                 }
                 self.mind().course.not_created(nonce, outcome, || answer(Err(class)), || mark);
             }

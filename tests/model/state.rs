@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use mfa_operator::crd::MfaServer;
+use mfa_operator::reconcile::attempt::Attempt as Record;
 use mfa_operator::reconcile::course::Course;
 use mfa_operator::reconcile::facts::{Class, Facts};
 use mfa_operator::sse::inventory::{Inventory, Mark};
@@ -160,7 +161,6 @@ pub(crate) enum Reply {
 /// The answer to a create that no status holds yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Unrecorded {
-    pub(crate) nonce: String,
     pub(crate) answer: Result<u8, Class>,
     pub(crate) server: Held,
 }
@@ -174,7 +174,7 @@ pub(crate) struct Pass {
     pub(crate) spoken: Held,
     pub(crate) id: Option<u8>,
     pub(crate) shown: Option<Item>,
-    pub(crate) answered: Option<String>,
+    pub(crate) answered: Option<Record>,
     pub(crate) wrote: bool,
     /// A call is on its way.
     pub(crate) waiting: bool,

@@ -91,6 +91,8 @@ pub(crate) enum Action {
 pub(crate) struct World {
     pub(crate) bounds: Bounds,
     pub(crate) mutant: Mutant,
+    /// The only property that is asked for, where it is one.
+    only: Option<&'static str>,
     contents: Mutex<HashMap<String, Held>>,
     things: Mutex<HashMap<(u8, u8, Option<bool>, u8), Item>>,
     pub(crate) reached: Mutex<BTreeSet<&'static str>>,
@@ -208,7 +210,7 @@ impl State {
         for mind in self.processes.iter().flat_map(|process| &process.minds) {
             used.extend(mind.course.minted.iter().map(|minted| minted.nonce.clone()));
             used.extend(mind.course.open.iter().map(|open| open.nonce.clone()));
-            used.extend(mind.pass.iter().filter_map(|pass| pass.answered.clone()));
+            used.extend(mind.pass.iter().filter_map(|pass| Some(pass.answered.as_ref()?.nonce.clone())));
         }
         for flight in &self.flights {
             if let Call::Post { nonce, .. } = &flight.call {
@@ -220,10 +222,11 @@ impl State {
 }
 
 impl World {
-    pub(crate) fn new(bounds: Bounds, mutant: Mutant) -> Self {
+    pub(crate) fn new(bounds: Bounds, mutant: Mutant, only: Option<&'static str>) -> Self {
         Self {
             bounds,
             mutant,
+            only,
             contents: Mutex::default(),
             things: Mutex::default(),
             reached: Mutex::default(),
@@ -927,6 +930,8 @@ impl Model for World {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        PROPERTIES.into_iter().map(|(name, holds)| Property::always(name, holds)).collect()
+        let asked = |name: &str| self.only.is_none_or(|only| only == name);
+        let properties = PROPERTIES.into_iter().filter(|(name, _)| asked(name));
+        properties.map(|(name, holds)| Property::always(name, holds)).collect()
     }
 }
