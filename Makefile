@@ -34,6 +34,10 @@ fuzz: ## Feed rubbish to all that decodes; SECONDS_EACH=60 a target, TARGETS=reg
 mutants: ## Change the pure files here and there and see that tests notice; FILES="src/…" picks some
 	@tools/mutants
 
+.PHONY: verify
+verify: ## Exhaust the larger worlds of the model check, in minutes; `make test` has the smaller ones
+	@$(CARGO) test --locked --profile verify -p mfa-operator --test model -- --include-ignored --nocapture --test-threads 1
+
 .PHONY: lint
 lint: ## Check format, clippy, dependencies, scripts, and that generated files are up to date
 	@.ci/lint

@@ -15,8 +15,9 @@
 //! - [`admin`], [`health`], [`metrics`]: what is told to who probes and scrapes.
 //!
 //! # The dependency rule
-//! `main → run → controller → reconcile (driver, pass, perform) → {sse, crd}`. The pure files (`attempt`, `desired`,
-//! `compare`, `report`, `claims`, `backoff`, `conditions`) see each other, `facts`, `step`, `crd` and `sse::types` at most;
+//! `main → run → controller → reconcile (driver, pass, perform) → {sse, crd}`. The pure files (`attempt`, `course`,
+//! `desired`, `compare`, `sight`, `report`, `claims`, `backoff`, `conditions`) see each other, `facts`, `step`, `crd`,
+//! `sse::types` and `sse::inventory` at most;
 //! `facts` and `step` see each other and nothing else. `sse` names neither kube nor `crd`; `crd` never names `sse`.
 //! Whoever does IO counts into `metrics`, which names none of them, and neither does `health`.
 //! `tests/it/dependency_rule.rs` holds it. `docs/architecture.md` says why.

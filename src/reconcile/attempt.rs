@@ -13,7 +13,7 @@ const LONGEST_NAME: usize = 253;
 const MOST_SECRETS: usize = 15;
 
 /// What is recorded before a create is sent, so that what it made can be told from what stands there otherwise.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
     /// The resource's uid: a restored backup has another one, and its attempts are void.

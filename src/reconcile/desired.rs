@@ -226,7 +226,7 @@ impl Desired {
 }
 
 /// What an object is known again by: the fields that were sent, and a digest of their values.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Fingerprint {
     /// The paths, in the API's names, sorted.
     pub fields: Vec<String>,

@@ -60,11 +60,9 @@ pub enum Answer {
 /// The answer and what it was the answer to.
 #[derive(Clone, Debug)]
 pub struct Unrecorded {
-    /// The attempt.
-    pub nonce: String,
-    /// Its answer.
+    /// The answer.
     pub answer: Answer,
-    /// The resource as it was when the attempt was made.
+    /// The resource as it was when the attempt was made, with its record.
     pub server: Arc<MfaServer>,
     /// What it was sent with: the credential may be forgotten with its last resource.
     pub access: Access,

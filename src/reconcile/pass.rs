@@ -60,8 +60,8 @@ pub struct Pass {
     /// The versions of the Secrets that were read in this pass, or last sent.
     pub(super) observed: Option<Vec<ObservedSecret>>,
     pub(super) permit: Option<(Access, Permit)>,
-    /// The nonce of the attempt whose answer is known.
-    pub(super) answered: Option<String>,
+    /// The attempt whose answer is known.
+    pub(super) answered: Option<Record>,
     /// What is behind the verdict.
     pub(super) cause: Cause,
     pub(super) wrote: bool,
@@ -121,7 +121,7 @@ impl Pass {
 
     /// The answer to a create is not in the status yet: that comes before all else.
     fn resume(&mut self, unrecorded: memory::Unrecorded) {
-        self.answered = Some(unrecorded.nonce);
+        self.answered = Record::of(&unrecorded.server);
         self.speak_of(&unrecorded.server);
         match unrecorded.answer {
             memory::Answer::Created(id) => {

@@ -309,7 +309,7 @@ pub struct Binding {
 }
 
 /// What a verdict makes of the id, the tenant and the attempt that the status holds. `answered`: the attempt that this
-/// pass knows the answer of.
+/// pass knows the answer of. What it made is in the tenant that it was sent to, whatever credential the spec names by now.
 #[must_use]
 pub fn binding(
     verdict: Verdict,
@@ -317,17 +317,17 @@ pub fn binding(
     facts: &Facts,
     id: Option<&str>,
     tenant: Option<&str>,
-    answered: Option<&str>,
+    answered: Option<&Record>,
 ) -> Binding {
     // A refused adoption binds nothing.
     let id = if verdict == Verdict::AdoptionRefused { previous.id.as_deref() } else { id };
     let tenant = match id {
         None => None,
         Some(_) if previous.id.as_deref() == id && previous.tenant.is_some() => previous.tenant.clone(),
-        Some(_) => tenant.map(str::to_owned),
+        Some(_) => answered.map(|record| record.tenant.as_str()).or(tenant).map(str::to_owned),
     };
     let in_hand = matches!(facts.attempt, Attempt::Open | Attempt::Recorded | Attempt::Settled);
-    let answered = answered.filter(|_| !in_hand).map(str::to_owned);
+    let answered = answered.filter(|_| !in_hand).map(|record| record.nonce.clone());
     Binding { id: id.map(str::to_owned), tenant, attempt: answered.or(previous.attempt.clone()) }
 }
 

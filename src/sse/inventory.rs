@@ -6,9 +6,7 @@
 //! - An own write wins over any list that began before the write had ended.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-
-#[cfg(test)]
-mod state;
+use std::hash::{Hash, Hasher};
 
 /// A point in the order of this process's calls; a later one is greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -265,6 +263,37 @@ impl<T: Clone> Inventory<T> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+}
+
+/// Equal inventories answer every question alike.
+impl<T: PartialEq> PartialEq for Inventory<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.items == other.items
+            && self.names == other.names
+            && self.writes == other.writes
+            && self.listed == other.listed
+    }
+}
+
+impl<T: Eq> Eq for Inventory<T> {}
+
+impl<T: Hash> Hash for Inventory<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut items: Vec<_> = self.items.iter().collect();
+        items.sort_unstable_by_key(|(id, _)| *id);
+        items.hash(state);
+        self.names.hash(state);
+        self.writes.hash(state);
+        self.listed.hash(state);
+    }
+}
+
+impl<T> Inventory<T> {
+    /// Every mark on which anything here depends. Only their order counts, so they may be numbered anew, which keeps a
+    /// model checker's states finite.
+    pub fn marks(&mut self) -> impl Iterator<Item = &mut Mark> {
+        self.writes.iter_mut().map(|(ended, _)| ended).chain(self.listed.as_mut().map(|listed| &mut listed.begun))
     }
 }
 

@@ -197,4 +197,21 @@ impl Candidate {
     pub fn resign(&mut self) {
         self.renewed = None;
     }
+
+    /// The same candidate by a clock that is set back by so much after as much time has passed, so that it is `now` again.
+    /// What was to happen before that is told from what is still to come, and no more: candidates that go on alike are
+    /// equal then, which keeps a model checker's states finite.
+    pub fn set_back(&mut self, by: Duration, now: Duration) {
+        let earlier = |at: Duration| Some(at.saturating_sub(by)).filter(|at| *at > now).unwrap_or_default();
+        self.free_at = earlier(self.free_at);
+        self.look_at = earlier(self.look_at);
+        self.write_at = earlier(self.write_at);
+        let over = now.saturating_sub(self.timing.renew_deadline);
+        self.renewed = self.renewed.map(|sent| sent.saturating_sub(by).max(over));
+    }
+
+    /// The version under which the lease was last seen.
+    pub fn seen_version(&mut self) -> Option<&mut String> {
+        self.seen.as_mut().map(|seen| &mut seen.version)
+    }
 }

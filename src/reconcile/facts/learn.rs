@@ -80,6 +80,9 @@ impl Facts {
         self.adoption = stored.adoption;
         self.report_drift = stored.report_drift;
         self.recorded = None;
+        // The spec may name another credential: with it, nothing of the tenant is to be touched that the old one was for.
+        self.credential = seen.credential;
+        self.tenant = seen.tenant;
         // An answer that no status holds yet is newer than what is stored.
         if self.answer == Answer::None {
             self.id = stored.id;
@@ -100,6 +103,10 @@ impl Facts {
         self.attempt = Attempt::Recorded;
         self.learn(outcome);
         self.attempt = Attempt::None;
+        // It was ours when it was made, and nobody else can have it before a status tells its id.
+        if self.answer == Answer::Created {
+            self.claim = Claim::Ours;
+        }
     }
 
     /// What is known after a step of which this came.

@@ -82,9 +82,8 @@ impl Pass {
         let repeated = self.is_repeated(verdict);
         let previous = self.status().clone();
         let tenant = self.tenant.as_ref().map(|tenant| &*tenant.name);
-        let answered = self.answered.as_deref();
         let Binding { id, tenant, attempt } =
-            binding(verdict, &previous, &self.facts, self.id.as_deref(), tenant, answered);
+            binding(verdict, &previous, &self.facts, self.id.as_deref(), tenant, self.answered.as_ref());
         let told = matches!(verdict, Verdict::DriftReported | Verdict::Flapping | Verdict::AdoptionRefused);
         let vendor = self.server.spec.mfa_vendor_type.as_ref().and_then(MfaVendorType::member).map(str::to_owned);
         let known = Known {

@@ -118,7 +118,7 @@ impl Pass {
             Err(outcome) => return outcome,
         };
         let Some(record) = Record::of(&self.server) else { return Outcome::KubeFailed };
-        let nonce = record.nonce;
+        let nonce = record.nonce.clone();
         self.remember(|memory, _| memory.course.sends(&nonce, Instant::now()));
         let body = desired.body(&self.secrets);
         let client = self.context.client.clone();
@@ -130,13 +130,13 @@ impl Pass {
         }
         match result {
             Ok(Some(remote)) => {
-                self.answered = Some(nonce.clone());
+                self.answered = Some(record.clone());
                 self.wrote = true;
                 self.id = Some(remote.id.clone());
                 self.remember(|memory, server| {
                     let server = Arc::clone(server);
                     let answer = memory::Answer::Created(remote.id.clone());
-                    memory.course.answered(Unrecorded { nonce, answer, server, access });
+                    memory.course.answered(Unrecorded { answer, server, access });
                 });
                 self.holds(&desired, remote.id);
                 Outcome::Created
@@ -149,12 +149,11 @@ impl Pass {
                 let outcome = self.refused(&failure);
                 let class = class(failure.class);
                 if outcome == Outcome::Refused(class) && !class.is_passing() {
-                    self.answered = Some(nonce.clone());
+                    self.answered = Some(record.clone());
                 }
                 let (cause, lists) = (self.cause.clone(), Arc::clone(&self.context.lists));
                 self.remember(|memory, server| {
                     let answer = || Unrecorded {
-                        nonce: nonce.clone(),
                         answer: memory::Answer::Refused(class, cause),
                         server: Arc::clone(server),
                         access,
@@ -319,7 +318,7 @@ impl Pass {
                 self.observed = Some(record.observed_secrets());
                 self.wrote = true;
             }
-            self.answered = Some(record.nonce);
+            self.answered = Some(record);
             self.remember(|memory, _| memory.course.open = None);
         }
         Outcome::Adopted
