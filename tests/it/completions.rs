@@ -24,9 +24,9 @@ fn script(shell: &str) -> String {
     String::from_utf8(answer.stdout).unwrap()
 }
 
-/// Saved where the shell can read it.
-fn saved(shell: &str) -> std::path::PathBuf {
-    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("completions.{shell}"));
+/// Saved where the shell can read it, for one test.
+fn saved(shell: &str, test: &str) -> std::path::PathBuf {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("completions-{test}.{shell}"));
     std::fs::write(&file, script(shell)).unwrap();
     file
 }
@@ -45,10 +45,10 @@ fn every_shell_gets_every_command_and_every_flag() {
             assert!(script.contains(word), "{shell}: {word}");
         }
         // Where the shell is there, it reads the script.
-        match Command::new(program).args(check).arg(saved(shell)).stdin(Stdio::null()).output() {
+        match Command::new(program).args(check).arg(saved(shell, "read")).stdin(Stdio::null()).output() {
             Ok(read) => assert!(read.status.success(), "{shell}: {read:?}"),
             Err(error) => {
-                assert!(program != "bash" && error.kind() == std::io::ErrorKind::NotFound, "{shell}: {error}")
+                assert!(program != "bash" && error.kind() == std::io::ErrorKind::NotFound, "{shell}: {error}");
             }
         }
     }
@@ -57,14 +57,13 @@ fn every_shell_gets_every_command_and_every_flag() {
 /// What bash offers for the last of these words.
 fn offered(words: &[&str]) -> Vec<String> {
     let complete = r#"
-        set -u
         source "$1"; shift
         function=$(complete -p mfa-operator | sed 's/.* -F \([^ ]*\) .*/\1/')
         COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=${#COMP_LINE} COMPREPLY=()
         "$function" mfa-operator "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
         printf '%s\n' "${COMPREPLY[@]}"
     "#;
-    let file = saved("bash");
+    let file = saved("bash", "offered");
     let answer = Command::new("bash")
         .args(["--norc", "--noprofile", "-c", complete, "bash"])
         .arg(file)

@@ -1,4 +1,4 @@
-//! How GitOps tools and helm get on with MfaServers: docs/gitops.md, claim by claim.
+//! How Flux, Argo CD and helm get on with MfaServers: docs/gitops.md, claim by claim.
 //!
 //! What the tools would make of a resource is said by `tools/gitops`, with their own libraries.
 
@@ -50,7 +50,7 @@ fn tools() -> PathBuf {
 
 /// What a tool makes of these objects: kstatus, or Argo CD with the health check.
 async fn judge(tool: &[&str], objects: &[Value]) -> Vec<Health> {
-    let input: String = objects.iter().map(|object| format!("{object}\n")).collect();
+    let input: String = objects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let mut command = Command::new(tools().join("gitops"));
     command.args(tool).current_dir(file(""));
     let answer = run_with(command, &input).await;
@@ -90,7 +90,8 @@ async fn end(child: Child) -> Answer {
 /// Runs a command to its end, with that on its standard input.
 async fn run_with(mut command: Command, input: &str) -> Answer {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", command.as_std().get_program()));
+    let mut child =
+        command.spawn().unwrap_or_else(|error| panic!("{}: {error}", command.as_std().get_program().display()));
     let mut stdin = child.stdin.take().unwrap();
     let written = tokio::time::timeout(LIMIT, stdin.write_all(input.as_bytes())).await;
     // A command that has read enough has closed it by now.

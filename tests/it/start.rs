@@ -1,6 +1,6 @@
 //! What keeps an operator from starting, or from getting to work: each is told in a sentence that says what to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
@@ -34,6 +34,9 @@ impl Drop for File {
     }
 }
 
+/// A kubeconfig, variables of the environment, and what is told.
+type Case<'a> = (&'a Path, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
 /// Runs the operator to its end.
 async fn giving_up(kubeconfig: &str, environment: &[(&str, &str)]) -> String {
     let mut command = operator();
@@ -65,7 +68,7 @@ async fn a_kubeconfig_that_cannot_be_used_is_told_with_what_is_wrong_and_what_to
     let login = File::new("login", &context(&login).to_string());
     let pod: &[(&str, &str)] = &[("KUBERNETES_SERVICE_HOST", "192.0.2.1"), ("KUBERNETES_SERVICE_PORT", "443")];
     let absent = PathBuf::from("/nonexistent/kubeconfig");
-    let cases: [(&PathBuf, &[(&str, &str)], &[&str]); 6] = [
+    let cases: [Case<'_>; 6] = [
         (
             &absent,
             &[],
@@ -145,9 +148,9 @@ async fn without_the_definition_the_operator_says_how_to_install_it_and_goes_on_
     let command = command.trim_end_matches('`').to_owned();
 
     // What it says is done to the letter.
-    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_mfa-operator")).parent().unwrap();
+    let folder = Path::new(env!("CARGO_BIN_EXE_mfa-operator")).parent().unwrap();
     let kubectl = cluster.control_plane.kubectl();
-    let binaries = std::path::Path::new(kubectl.as_std().get_program()).parent().unwrap();
+    let binaries = Path::new(kubectl.as_std().get_program()).parent().unwrap();
     let path = format!("{}:{}:/usr/bin:/bin", folder.display(), binaries.display());
     let mut shell = Command::new("sh");
     shell.args(["-c", &command]).env_clear().env("PATH", path).env("KUBECONFIG", cluster.control_plane.kubeconfig());

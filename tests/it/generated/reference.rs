@@ -183,7 +183,7 @@ fn flags(page: &mut String) {
             heading = Some(group);
         }
         let value = if flag.get_action().takes_values() {
-            format!(" {}", flag.get_value_names().unwrap().iter().map(|name| format!("<{name}>")).collect::<String>())
+            format!(" <{}>", flag.get_value_names().unwrap().join("> <"))
         } else {
             String::new()
         };

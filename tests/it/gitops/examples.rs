@@ -1,4 +1,4 @@
-//! The examples for GitOps tools, against the tools' own definitions.
+//! The examples for Flux, Argo CD and External Secrets, against the tools' own definitions.
 
 use serde_json::{Value, json};
 use tokio::process::Command;

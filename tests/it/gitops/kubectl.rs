@@ -54,8 +54,8 @@ async fn kubectl_waits_for_ready_for_a_reason_for_a_refusal_and_for_the_end() {
     // Another spec, and nobody who has looked at it: what was true is not true of this one.
     assert_eq!(operator.terminate().await.code(), Some(0));
     stage.patch("corp", &json!({ "spec": { "mfaCertProfile": "another-ca" } })).await;
-    let stale = end(wait(&stage, &["mfaserver/corp", READY, "--timeout=3s"])).await;
-    assert!(!stale.ok && stale.stderr.contains("timed out"), "{stale:?}");
+    let outdated = end(wait(&stage, &["mfaserver/corp", READY, "--timeout=3s"])).await;
+    assert!(!outdated.ok && outdated.stderr.contains("timed out"), "{outdated:?}");
     let _operator = stage.operator().start();
     let looked = end(wait(&stage, &["mfaserver/corp", READY, LONG])).await;
     assert!(looked.ok, "{looked:?}");

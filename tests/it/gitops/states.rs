@@ -14,8 +14,8 @@ use crate::operator::{Stage, condition, okta, okta_with};
 struct Seen(Vec<(&'static str, Value)>);
 
 impl Seen {
-    async fn note(&mut self, stage: &Stage, state: &'static str, name: &str) {
-        self.0.push((state, shown(&stage.namespace, name).await));
+    async fn note(&mut self, stage: &Stage, words: &'static str, name: &str) {
+        self.0.push((words, shown(&stage.namespace, name).await));
     }
 }
 
@@ -118,8 +118,8 @@ async fn flux_and_argo_cd_read_each_state_as_the_page_says() {
     stage.simulator.inject(Rule::documented(Documented::SessionTimeout).on("GET", Route::MfaServers));
     let unknown = |server: &MfaServer| condition(server, "Ready").is_some_and(|ready| ready.status == "Unknown");
     stage.wait("new", "not known to be Ready", unknown).await;
-    let state = "was in order, and the tenant could not be read for three resync intervals (Ready is Unknown)";
-    seen.note(&stage, state, "new").await;
+    let words = "was in order, and the tenant could not be read for three resync intervals (Ready is Unknown)";
+    seen.note(&stage, words, "new").await;
 
     assert_eq!(operator.terminate().await.code(), Some(0));
     stage.patch("changed", &json!({ "spec": { "mfaCertProfile": "another-ca" } })).await;
