@@ -13,6 +13,7 @@ use crate::reconcile::desired::Desired;
 use crate::reconcile::facts::{Answer, Class, Found, Outcome, Sameness, Secrets, Sight};
 use crate::reconcile::memory::{self, Minted, Unrecorded};
 use crate::reconcile::pass::{Pass, broken, class, secret_cause};
+use crate::reconcile::step::Step;
 use crate::sse::credentials::{Access, Settled, State, Waiter};
 use crate::sse::inventory::Write;
 use crate::sse::types::Remote;
@@ -347,8 +348,10 @@ pub(in crate::reconcile) fn delete_stray(
                 sleep(context.delay(Class::Server, failures, 0, None)).await;
             }
             let _permit = Arc::clone(&access.budget).acquire().await;
+            context.gaps.stand(&waiter, None, Some(Step::DeleteStray));
             match context.write(Method::Delete, context.client.delete(&access.token, &id)).await {
                 Ok(_) => {
+                    context.gaps.stand(&waiter, Some(Step::DeleteStray), None);
                     tracing::info!(resource = %waiter, id, "the object of a resource that is gone is deleted");
                     return;
                 }
