@@ -257,7 +257,7 @@ impl Planner {
             self.live(resource, &spec);
             self.at(at, Action::Apply { resource, spec });
         }
-        let mut now = 500;
+        let mut now = first;
         while now < millis {
             self.something(now);
             now += self.random.random_range(20..180);

@@ -429,7 +429,7 @@ async fn work(servers: Api<MfaServer>, name: String, mut told: mpsc::UnboundedRe
     while let Some(task) = told.recv().await {
         match task {
             Task::Apply(manifest) => {
-                insist(&name, || servers.patch(&name, &apply, &Patch::Apply(&manifest))).await;
+                insist(&name, || async { servers.patch(&name, &apply, &Patch::Apply(&manifest)).await }).await;
             }
             Task::Recreate(manifest) => {
                 let begin = Instant::now();
@@ -437,7 +437,7 @@ async fn work(servers: Api<MfaServer>, name: String, mut told: mpsc::UnboundedRe
                     assert!(begin.elapsed() < LIMIT, "{name} is not gone after {LIMIT:?}");
                     sleep(AGAIN).await;
                 }
-                insist(&name, || servers.patch(&name, &apply, &Patch::Apply(&manifest))).await;
+                insist(&name, || async { servers.patch(&name, &apply, &Patch::Apply(&manifest)).await }).await;
             }
             Task::Delete => {
                 let delete = || async {
@@ -450,7 +450,7 @@ async fn work(servers: Api<MfaServer>, name: String, mut told: mpsc::UnboundedRe
             }
             Task::Ask(value) => {
                 let verb = json!({ "metadata": { "annotations": { ANNOTATION_RECONCILE_REQUESTED_AT: value.to_string() } } });
-                insist(&name, || servers.patch(&name, &PatchParams::default(), &Patch::Merge(&verb))).await;
+                insist(&name, || async { servers.patch(&name, &PatchParams::default(), &Patch::Merge(&verb)).await }).await;
             }
             Task::Secret(_) | Task::Retire(..) => unreachable!("not for a resource"),
         }
@@ -465,7 +465,7 @@ async fn keep(secrets: Api<Secret>, name: String, mut told: mpsc::UnboundedRecei
                 let secret = json!({
                     "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": keys,
                 });
-                insist(&name, || secrets.patch(&name, &apply, &Patch::Apply(&secret))).await;
+                insist(&name, || async { secrets.patch(&name, &apply, &Patch::Apply(&secret)).await }).await;
             }
             Task::Retire(hand, token) => hand.remove_bearer_token(&token),
             _ => unreachable!("not for a Secret"),
