@@ -57,9 +57,9 @@ pub(crate) fn writes_to(entries: &[Entry], foreign: &BTreeSet<String>) -> Vec<St
     theirs.map(|entry| format!("{} {} (request {})", entry.method, entry.path, entry.seq)).collect()
 }
 
-/// Requests that came while the tenant had asked to be left alone. What was on its way when the refusal was told is no
-/// breach: so many may be in flight. Nor is what comes after one of `forgotten`, which are numbers of requests: who came
-/// then does not know of the refusal.
+/// Requests that came while the tenant had asked their credential to be left alone. What was on its way when the refusal
+/// was told is no breach: so many may be in flight. Nor is what comes after one of `forgotten`, which are numbers of
+/// requests: who came then does not know of the refusal.
 pub(crate) fn before_retry_after(entries: &[Entry], in_flight: usize, forgotten: &[u64]) -> Vec<String> {
     let calls: Vec<_> = entries.iter().filter(|entry| entry.route != Route::Token && entry.tenant.is_some()).collect();
     let mut found = Vec::new();
@@ -71,7 +71,9 @@ pub(crate) fn before_retry_after(entries: &[Entry], in_flight: usize, forgotten:
         let until = told + seconds * 1_000_000;
         let forgotten = forgotten.iter().filter(|seq| **seq >= refusal.seq).min().copied().unwrap_or(u64::MAX);
         let early = calls[at + 1..].iter().take_while(|entry| entry.start_us < until && entry.seq <= forgotten);
-        let early = early.filter(|entry| entry.tenant == refusal.tenant && entry.start_us > told).count();
+        let early = early.filter(|entry| {
+            (&entry.tenant, &entry.client) == (&refusal.tenant, &refusal.client) && entry.start_us > told
+        }).count();
         if early >= in_flight {
             found.push(format!("{early} requests within {seconds} s of request {}", refusal.seq));
         }

@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use mfa_operator::crd::{ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer};
 use mfa_sandbox::simulator::{
-    Folder, Options, Position, RateLimit, Simulator, StoredObject, TenantHandle, TenantOptions, WriteLock,
+    Folder, Options, Position, RateLimit, Simulator, StoredObject, TenantHandle, TenantOptions, TokenShape, WriteLock,
 };
 use serde_json::{Value, json};
 use tokio::sync::{SemaphorePermit, mpsc};
@@ -70,8 +70,8 @@ pub(super) struct World {
     client: Client,
     replicas: Vec<Replica>,
     workers: BTreeMap<String, Worker>,
-    /// The bearer token of the first tenant.
-    bearer: String,
+    /// The version of each tenant's credentials.
+    versions: BTreeMap<usize, u32>,
     _room: SemaphorePermit<'static>,
 }
 
@@ -84,26 +84,27 @@ pub(super) fn vendor_secret(tenant: usize, vendor: usize, version: u32) -> Strin
     format!("vendor-{tenant}-{vendor}-{version}-secret-0123456789")
 }
 
-fn bearer(version: u32) -> String {
-    format!("bearer-{version}-secret-0123456789")
+/// Another client with each version of the credentials, so that the simulator's log tells them apart.
+fn client_id(tenant: usize, version: u32) -> String {
+    format!("soak-{version}@{}.iam.example.com", tsg_id(tenant))
 }
 
 fn client_secret(version: u32) -> String {
     format!("client-{version}-secret-0123456789")
 }
 
-const CLIENT_ID: &str = "soak@1000000002.iam.example.com";
+/// A bearer token outlives every soak.
+const FOREVER: Duration = Duration::from_hours(1000);
 
 impl World {
     pub(super) async fn new(plan: &Plan) -> Self {
         let room = room().await;
         let cluster = Cluster::start().await.unwrap_or_else(|sentence| panic!("a local control plane: {sentence}"));
         let client = cluster.client();
-        let options = Options {
-            seed: Some(plan.size.seed),
-            ..Options::single(&tsg_id(0), &bearer(0))
-                .tenant(&tsg_id(1), TenantOptions::with_service_account(CLIENT_ID, &client_secret(0)))
-        };
+        let options = (0..TENANTS).fold(Options::default(), |options, tenant| {
+            options.tenant(&tsg_id(tenant), TenantOptions::default())
+        });
+        let options = Options { seed: Some(plan.size.seed), ..options };
         let simulator = Simulator::start(options).await.expect("a simulator");
         let tenants: Vec<_> = (0..TENANTS).map(|tenant| simulator.tenant(&tsg_id(tenant))).collect();
         let mut world = Self {
@@ -118,7 +119,7 @@ impl World {
             client,
             replicas: (0..REPLICAS).map(|_| Replica { running: None, wanted: false }).collect(),
             workers: BTreeMap::new(),
-            bearer: bearer(0),
+            versions: BTreeMap::new(),
             simulator,
             _room: room,
         };
@@ -146,9 +147,9 @@ impl World {
             self.tenants[tenant(*resource)].create(*folder, Position::Pre, &body).expect("an object of others");
         }
         self.foreign = self.simulator.objects();
-        self.write_credentials(0, BTreeMap::from([("token".to_owned(), bearer(0))]));
-        self.write_credentials(1, service_account(0));
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).extend([bearer(0), client_secret(0)]);
+        for tenant in 0..TENANTS {
+            self.rotate_credentials(tenant, 0, true);
+        }
         for replica in 0..REPLICAS {
             self.start(replica);
         }
@@ -321,30 +322,29 @@ impl World {
         self.tell_secret(tenant, &format!("vendor-{vendor}"), Task::Secret(keys));
     }
 
-    fn write_credentials(&mut self, tenant: usize, keys: BTreeMap<String, String>) {
-        self.tell_secret(tenant, "prisma-access", Task::Secret(keys));
-    }
-
+    /// The first tenant's are a bearer token that tells nothing, the second's a service account.
     fn rotate_credentials(&mut self, tenant: usize, version: u32, overlap: bool) {
-        // Requests that follow may be made with a credential that was never refused.
-        self.forget();
         let hand = self.tenants[tenant].clone();
-        if tenant == 1 {
-            // Its tokens stay good: what was fetched before is used on.
-            let secret = client_secret(version);
-            self.secrets.lock().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
-            hand.set_service_account(CLIENT_ID, &secret);
-            return self.write_credentials(tenant, service_account(version));
-        }
-        let (new, old) = (bearer(version), std::mem::replace(&mut self.bearer, bearer(version)));
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).push(new.clone());
-        hand.add_bearer_token(&new);
-        if !overlap {
-            hand.remove_bearer_token(&old);
-        }
-        self.write_credentials(tenant, BTreeMap::from([("token".to_owned(), new)]));
+        let before = self.versions.insert(tenant, version).map(|version| client_id(tenant, version));
+        let client = client_id(tenant, version);
+        let keys = if tenant == 0 {
+            let token = hand.issue_token(Some(&client), FOREVER, TokenShape::Opaque);
+            BTreeMap::from([("token".to_owned(), token)])
+        } else {
+            hand.set_service_account(&client, &client_secret(version));
+            let keys = [("client_id", client), ("client_secret", client_secret(version)), ("tsg_id", tsg_id(tenant))];
+            keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+        };
+        let secret = keys.get("token").or(keys.get("client_secret")).cloned();
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).extend(secret);
+        let Some(before) = before else { return self.tell_secret(tenant, "prisma-access", Task::Secret(keys)) };
+        let retire = Task::Retire(hand.clone(), before.clone());
         if overlap {
-            self.tell_secret(tenant, "prisma-access", Task::Retire(hand, old));
+            self.tell_secret(tenant, "prisma-access", Task::Secret(keys));
+            self.tell_secret(tenant, "prisma-access", retire);
+        } else {
+            retire_client(&hand, &before);
+            self.tell_secret(tenant, "prisma-access", Task::Secret(keys));
         }
     }
 
@@ -405,9 +405,10 @@ impl World {
     }
 }
 
-fn service_account(version: u32) -> BTreeMap<String, String> {
-    let keys = [("client_id", CLIENT_ID.to_owned()), ("client_secret", client_secret(version)), ("tsg_id", tsg_id(1))];
-    keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+/// Its tokens are good no more, and it gets none.
+fn retire_client(hand: &TenantHandle, client: &str) {
+    hand.remove_service_account(client);
+    hand.revoke_tokens(Some(client));
 }
 
 /// Tries until the API server takes it. What it refuses for good is a mistake of the plan.
@@ -467,7 +468,7 @@ async fn keep(secrets: Api<Secret>, name: String, mut told: mpsc::UnboundedRecei
                 });
                 insist(&name, || async { secrets.patch(&name, &apply, &Patch::Apply(&secret)).await }).await;
             }
-            Task::Retire(hand, token) => hand.remove_bearer_token(&token),
+            Task::Retire(hand, client) => retire_client(&hand, &client),
             _ => unreachable!("not for a Secret"),
         }
     }
