@@ -138,12 +138,15 @@ async fn soak(size: Size) {
         world.exits,
     ));
     say(&format!("{:?}", summary.by_answer));
+    if std::env::var_os("SOAK_KEEP").is_some() {
+        say(&format!("logs: {}", keep(&world, &plan, &[])));
+    }
     say(&format!("seed {seed} passed, digest {digest}"));
 }
 
 /// The invariants, and where secrets must not be.
 async fn check(world: &mut World, plan: &Plan, scrape: bool) {
-    let breaches = judge::breaches(world);
+    let breaches = judge::breaches(world, plan);
     if !breaches.is_empty() {
         fail(world, plan, &breaches);
     }
@@ -164,6 +167,13 @@ async fn check(world: &mut World, plan: &Plan, scrape: bool) {
 
 /// Ends the run; what is needed to find out why is written into a folder.
 fn fail(world: &World, plan: &Plan, sentences: &[String]) -> ! {
+    let kept = keep(world, plan, sentences);
+    let shown = sentences.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n  ");
+    panic!("{} things are wrong:\n  {shown}\nlogs: {kept}", sentences.len());
+}
+
+/// Writes down everything that happened, and says where.
+fn keep(world: &World, plan: &Plan, sentences: &[String]) -> String {
     let folder = std::env::temp_dir().join(format!("mfa-soak-{}", plan.size.seed));
     let written = || -> std::io::Result<()> {
         std::fs::create_dir_all(&folder)?;
@@ -177,7 +187,5 @@ fn fail(world: &World, plan: &Plan, sentences: &[String]) -> ! {
         std::fs::write(folder.join("actions.log"), actions.join("\n"))?;
         std::fs::write(folder.join("failure.log"), sentences.join("\n"))
     };
-    let kept = written().map_or_else(|error| error.to_string(), |()| format!("in {}", folder.display()));
-    let shown = sentences.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n  ");
-    panic!("{} things are wrong:\n  {shown}\nlogs: {kept}", sentences.len());
+    written().map_or_else(|error| error.to_string(), |()| format!("in {}", folder.display()))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt as _;
 use mfa_operator::crd::MfaServer;
-use mfa_sandbox::simulator::{Folder, StoredObject};
+use mfa_sandbox::simulator::{Entry, Folder, StoredObject};
 use serde_json::Value;
 
 use super::plan::{Plan, Role, TENANTS, manifest, name, remote_name, role, tenant, tsg_id};
@@ -13,10 +13,15 @@ use crate::invariants;
 use crate::operator::says;
 
 /// What must hold at any time, whatever the clocks say.
-pub(super) fn breaches(world: &World) -> Vec<String> {
+pub(super) fn breaches(world: &World, plan: &Plan) -> Vec<String> {
     let entries = world.simulator.log().entries();
     let foreign: BTreeSet<String> = world.foreign.iter().map(|object| object.id.clone()).collect();
-    let mut found = invariants::creates_beside_an_open_one(&entries);
+    // Where two resources claim one name, both may have asked before they knew of each other; the tenant took one.
+    let shared: BTreeSet<String> =
+        (0..plan.size.resources).filter(|of| matches!(role(*of), Role::Twin(_))).map(remote_name).collect();
+    let alone = |entry: &&Entry| entry.method != "POST" || entry.name.as_ref().is_none_or(|name| !shared.contains(name));
+    let mut found =
+        invariants::creates_beside_an_open_one(&entries.iter().filter(alone).cloned().collect::<Vec<_>>());
     found.extend(invariants::writes_to(&entries, &foreign));
     found.extend(invariants::before_retry_after(&entries, IN_FLIGHT, &world.forgotten));
     for before in &world.foreign {

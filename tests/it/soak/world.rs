@@ -72,6 +72,8 @@ pub(super) struct World {
     workers: BTreeMap<String, Worker>,
     /// The version of each tenant's credentials.
     versions: BTreeMap<usize, u32>,
+    /// The simulator is away.
+    outage: bool,
     _room: SemaphorePermit<'static>,
 }
 
@@ -120,6 +122,7 @@ impl World {
             replicas: (0..REPLICAS).map(|_| Replica { running: None, wanted: false }).collect(),
             workers: BTreeMap::new(),
             versions: BTreeMap::new(),
+            outage: false,
             simulator,
             _room: room,
         };
@@ -260,8 +263,15 @@ impl World {
             Action::StartApiServer => {
                 self.cluster.control_plane.start_api_server().await.expect("an API server that starts again");
             }
-            Action::StopSimulator => self.simulator.stop().await,
-            Action::StartSimulator => self.simulator.resume().await.expect("a simulator that listens again"),
+            Action::StopSimulator => {
+                self.simulator.stop().await;
+                self.outage = true;
+            }
+            Action::StartSimulator => {
+                if std::mem::take(&mut self.outage) {
+                    self.simulator.resume().await.expect("a simulator that listens again");
+                }
+            }
             // That is the judge's.
             Action::Check => {}
         }
