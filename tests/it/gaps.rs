@@ -80,8 +80,8 @@ fn telling(die: Option<&str>) -> Command {
     command
 }
 
-fn launch(stage: &Stage) -> Launch<'_> {
-    stage.operator().flag("--request-timeout", "1s")
+fn launch<'a>(stage: &'a Stage, timeout: &str) -> Launch<'a> {
+    stage.operator().flag("--request-timeout", timeout)
 }
 
 /// Plays a scenario, in which the operator dies in that gap, and answers with the gaps that it told. None, if it was not
@@ -89,13 +89,13 @@ fn launch(stage: &Stage) -> Launch<'_> {
 async fn play(scenario: Scenario, die: Option<String>) -> Option<Vec<String>> {
     let stage = scenario.stage().await;
     if scenario.is_prepared() {
-        let before = launch(&stage).start();
+        let before = launch(&stage, scenario.timeout()).start();
         scenario.prepare(&stage).await;
         assert_eq!(before.terminate().await.code(), Some(0));
     }
     scenario.act(&stage).await;
 
-    let mut operator = launch(&stage).flag("--request-timeout", scenario.timeout()).program(telling(die.as_deref())).start();
+    let mut operator = launch(&stage, scenario.timeout()).program(telling(die.as_deref())).start();
     let acted = AtomicBool::new(false);
     let scene = async {
         scenario.meanwhile(&stage).await;
@@ -122,7 +122,7 @@ async fn play(scenario: Scenario, die: Option<String>) -> Option<Vec<String>> {
     scenario.check_guard(&stage).await;
 
     let orphan = scenario.may_orphan(died && acted.load(Ordering::SeqCst), die.as_deref());
-    let after = launch(&stage).start();
+    let after = launch(&stage, scenario.timeout()).start();
     if scenario.starts_anew() && died || !acted.load(Ordering::SeqCst) {
         scenario.meanwhile(&stage).await;
     }
@@ -196,12 +196,12 @@ async fn killed_in_every_gap_between_two_side_effects_nothing_is_lost_or_doubled
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_operators_own_binary_has_no_ear_for_it() {
     let stage = Stage::new().await;
-    let mut operator = launch(&stage).env(DIE, "begin>end").start();
+    let mut operator = launch(&stage, "1s").env(DIE, "begin>end").start();
     stage.apply(&okta(CORP)).await;
     in_order(&stage, CORP).await;
     assert!(operator.is_running());
     assert!(!operator.log().lines().iter().any(|line| line["message"] == "gap" || !line["gap"].is_null()));
     // While the one that tells dies of the same.
-    let mut telling = launch(&stage).program(telling(Some("begin>end"))).start();
+    let mut telling = launch(&stage, "1s").program(telling(Some("begin>end"))).start();
     assert_eq!(telling.ended().await.signal(), Some(9), "{}", telling.log().end());
 }

@@ -71,9 +71,11 @@ pub(crate) fn before_retry_after(entries: &[Entry], in_flight: usize, forgotten:
         let until = told + seconds * 1_000_000;
         let forgotten = forgotten.iter().filter(|seq| **seq >= refusal.seq).min().copied().unwrap_or(u64::MAX);
         let early = calls[at + 1..].iter().take_while(|entry| entry.start_us < until && entry.seq <= forgotten);
-        let early = early.filter(|entry| {
-            (&entry.tenant, &entry.client) == (&refusal.tenant, &refusal.client) && entry.start_us > told
-        }).count();
+        let early = early
+            .filter(|entry| {
+                (&entry.tenant, &entry.client) == (&refusal.tenant, &refusal.client) && entry.start_us > told
+            })
+            .count();
         if early >= in_flight {
             found.push(format!("{early} requests within {seconds} s of request {}", refusal.seq));
         }
@@ -128,7 +130,9 @@ fn compare(path: &str, wanted: &Value, held: &Value, found: &mut Vec<String>) {
             }
             // One vendor replaces another.
             let others = held.as_object().into_iter().flatten().filter(|_| path == "/mfa_vendor_type");
-            found.extend(others.filter(|(member, _)| !members.contains_key(*member)).map(|(m, _)| format!("{path}/{m}")));
+            found.extend(
+                others.filter(|(member, _)| !members.contains_key(*member)).map(|(m, _)| format!("{path}/{m}")),
+            );
         }
         wanted if wanted == held => {}
         _ => found.push(path.to_owned()),
@@ -215,7 +219,8 @@ mod tests {
         assert_eq!(before_retry_after(&calls, 8, &[]).len(), 1);
         assert_eq!(before_retry_after(&calls[..8], 8, &[]), Vec::<String>::new());
         assert_eq!(before_retry_after(&calls, 8, &[4]), Vec::<String>::new());
-        let later: Vec<_> = calls.iter().cloned().map(|call| Entry { start_us: call.start_us * 1_000, ..call }).collect();
+        let later: Vec<_> =
+            calls.iter().cloned().map(|call| Entry { start_us: call.start_us * 1_000, ..call }).collect();
         assert_eq!(before_retry_after(&later, 1, &[]), Vec::<String>::new());
     }
 }

@@ -36,8 +36,23 @@ fn number<T: std::str::FromStr>(variable: &str) -> Option<T> {
 async fn a_short_soak_of_a_fixed_seed_ends_with_tenants_and_cluster_equal() {
     // The first seed that makes everything happen: it would show nothing of what did not happen at all.
     let kinds = [
-        "Apply", "Recreate", "Delete", "Ask", "Drift", "Free", "RotateVendor", "RotateCredentials", "RevokeTokens",
-        "Fault", "RateLimit", "WriteLock", "ResetConnections", "Kill", "Terminate", "StopApiServer", "StopSimulator",
+        "Apply",
+        "Recreate",
+        "Delete",
+        "Ask",
+        "Drift",
+        "Free",
+        "RotateVendor",
+        "RotateCredentials",
+        "RevokeTokens",
+        "Fault",
+        "RateLimit",
+        "WriteLock",
+        "ResetConnections",
+        "Kill",
+        "Terminate",
+        "StopApiServer",
+        "StopSimulator",
     ];
     let sizes = (1..1_000).map(|seed| Size { seed, resources: 60, millis: 25_000 });
     let mut whole = sizes.filter(|size| {
@@ -154,7 +169,9 @@ async fn check(world: &mut World, plan: &Plan, scrape: bool) {
         world.scrape().await;
     }
     let mut texts = vec![("the metrics".to_owned(), world.scrapes.join("\n"))];
-    texts.extend(world.logs.iter().enumerate().map(|(index, log)| (format!("the log of operator {}", index + 1), log.text())));
+    texts.extend(
+        world.logs.iter().enumerate().map(|(index, log)| (format!("the log of operator {}", index + 1), log.text())),
+    );
     // The API server may be away.
     if let Ok(Ok(written)) = tokio::time::timeout(Duration::from_secs(20), world.written()).await {
         texts.push(("a resource or an Event".to_owned(), written));

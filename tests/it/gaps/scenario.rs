@@ -76,8 +76,27 @@ use Scenario::*;
 
 impl Scenario {
     pub(super) const ALL: &[Self] = &[
-        Create, Unanswered, Update, Rotate, Drift, Gone, Delete, Retain, Adopt, Stray, Unguarded, NameTaken,
-        AdoptionRefused, Refused, SecretMissing, CredentialMissing, OtherTenant, Duplicate, Reported, Flapping, Suspended,
+        Create,
+        Unanswered,
+        Update,
+        Rotate,
+        Drift,
+        Gone,
+        Delete,
+        Retain,
+        Adopt,
+        Stray,
+        Unguarded,
+        NameTaken,
+        AdoptionRefused,
+        Refused,
+        SecretMissing,
+        CredentialMissing,
+        OtherTenant,
+        Duplicate,
+        Reported,
+        Flapping,
+        Suspended,
         Invalid,
     ];
 
@@ -90,7 +109,17 @@ impl Scenario {
     pub(super) fn is_prepared(self) -> bool {
         matches!(
             self,
-            Update | Rotate | Drift | Gone | Delete | Retain | Unguarded | OtherTenant | Duplicate | Reported | Flapping
+            Update
+                | Rotate
+                | Drift
+                | Gone
+                | Delete
+                | Retain
+                | Unguarded
+                | OtherTenant
+                | Duplicate
+                | Reported
+                | Flapping
                 | Suspended
         )
     }
@@ -372,7 +401,10 @@ fn unchecked() -> Value {
 async fn define(stage: &Stage, definition: &Value) {
     let definitions = Api::<CustomResourceDefinition>::all(stage.namespace.client.clone());
     let name = crd::crd().name_any();
-    definitions.patch(&name, &PatchParams::apply("tests").force(), &Patch::Apply(definition)).await.expect("a definition");
+    definitions
+        .patch(&name, &PatchParams::apply("tests").force(), &Patch::Apply(definition))
+        .await
+        .expect("a definition");
 }
 
 /// Two vendors at once; the API server takes a moment to let them through.

@@ -19,9 +19,9 @@ pub(super) fn breaches(world: &World, plan: &Plan) -> Vec<String> {
     // Where two resources claim one name, both may have asked before they knew of each other; the tenant took one.
     let shared: BTreeSet<String> =
         (0..plan.size.resources).filter(|of| matches!(role(*of), Role::Twin(_))).map(remote_name).collect();
-    let alone = |entry: &&Entry| entry.method != "POST" || entry.name.as_ref().is_none_or(|name| !shared.contains(name));
-    let mut found =
-        invariants::creates_beside_an_open_one(&entries.iter().filter(alone).cloned().collect::<Vec<_>>());
+    let alone =
+        |entry: &&Entry| entry.method != "POST" || entry.name.as_ref().is_none_or(|name| !shared.contains(name));
+    let mut found = invariants::creates_beside_an_open_one(&entries.iter().filter(alone).cloned().collect::<Vec<_>>());
     found.extend(invariants::writes_to(&entries, &foreign));
     found.extend(invariants::before_retry_after(&entries, IN_FLIGHT, &world.forgotten));
     for before in &world.foreign {

@@ -125,25 +125,64 @@ pub(super) enum Drift {
 /// One thing that happens.
 #[derive(Clone, Debug)]
 pub(super) enum Action {
-    Apply { resource: usize, spec: Spec },
+    Apply {
+        resource: usize,
+        spec: Spec,
+    },
     /// Once the one of that name is gone.
-    Recreate { resource: usize, spec: Spec },
-    Delete { resource: usize },
-    Ask { resource: usize, value: u64 },
-    Drift { resource: usize, folder: Folder, drift: Drift },
+    Recreate {
+        resource: usize,
+        spec: Spec,
+    },
+    Delete {
+        resource: usize,
+    },
+    Ask {
+        resource: usize,
+        value: u64,
+    },
+    Drift {
+        resource: usize,
+        folder: Folder,
+        drift: Drift,
+    },
     /// The squatter's object goes.
-    Free { resource: usize },
-    RotateVendor { tenant: usize, vendor: usize, version: u32 },
+    Free {
+        resource: usize,
+    },
+    RotateVendor {
+        tenant: usize,
+        vendor: usize,
+        version: u32,
+    },
     /// `overlap`: the old credentials are good until the Secret holds the new ones.
-    RotateCredentials { tenant: usize, version: u32, overlap: bool },
-    RevokeTokens { tenant: usize },
+    RotateCredentials {
+        tenant: usize,
+        version: u32,
+        overlap: bool,
+    },
+    RevokeTokens {
+        tenant: usize,
+    },
     Fault(Box<Rule>),
-    RateLimit { tenant: usize, rate: Option<u32> },
-    WriteLock { tenant: usize, fails: bool },
+    RateLimit {
+        tenant: usize,
+        rate: Option<u32>,
+    },
+    WriteLock {
+        tenant: usize,
+        fails: bool,
+    },
     ResetConnections,
-    Kill { replica: usize },
-    Terminate { replica: usize },
-    Start { replica: usize },
+    Kill {
+        replica: usize,
+    },
+    Terminate {
+        replica: usize,
+    },
+    Start {
+        replica: usize,
+    },
     StopApiServer,
     StartApiServer,
     StopSimulator,
@@ -410,7 +449,9 @@ impl Planner {
         let times = random.random_range(1..3);
         // What is wrong with a body concerns a write only.
         let reply = match reply {
-            Reply::Documented(Documented::InvalidObject) if !["POST", "PUT"].contains(&method) || route == Route::Token => {
+            Reply::Documented(Documented::InvalidObject)
+                if !["POST", "PUT"].contains(&method) || route == Route::Token =>
+            {
                 Reply::WriteLock
             }
             reply => reply,
@@ -478,7 +519,9 @@ fn the_same_seed_makes_the_same_things_happen_and_another_one_others() {
                 alive.insert(*resource);
             }
             Action::Delete { resource } => assert!(alive.remove(resource), "{action:?}"),
-            Action::Drift { resource, .. } | Action::Ask { resource, .. } => assert!(alive.contains(resource), "{action:?}"),
+            Action::Drift { resource, .. } | Action::Ask { resource, .. } => {
+                assert!(alive.contains(resource), "{action:?}")
+            }
             _ => {}
         }
     }

@@ -18,7 +18,9 @@ use tokio::sync::{SemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::plan::{Action, Drift, FOREIGN, Plan, REPLICAS, Spec, TENANTS, VENDORS, manifest, name, remote_name, tenant, tsg_id};
+use super::plan::{
+    Action, Drift, FOREIGN, Plan, REPLICAS, Spec, TENANTS, VENDORS, manifest, name, remote_name, tenant, tsg_id,
+};
 use crate::faults::foreign;
 use crate::harness::Cluster;
 use crate::operator::{Log, Operator, operator, room};
@@ -103,9 +105,8 @@ impl World {
         let room = room().await;
         let cluster = Cluster::start().await.unwrap_or_else(|sentence| panic!("a local control plane: {sentence}"));
         let client = cluster.client();
-        let options = (0..TENANTS).fold(Options::default(), |options, tenant| {
-            options.tenant(&tsg_id(tenant), TenantOptions::default())
-        });
+        let options = (0..TENANTS)
+            .fold(Options::default(), |options, tenant| options.tenant(&tsg_id(tenant), TenantOptions::default()));
         let options = Options { seed: Some(plan.size.seed), ..options };
         let simulator = Simulator::start(options).await.expect("a simulator");
         let tenants: Vec<_> = (0..TENANTS).map(|tenant| simulator.tenant(&tsg_id(tenant))).collect();
@@ -165,7 +166,14 @@ impl World {
         let (url, auth_url) = (self.simulator.url(), self.simulator.auth_url());
         let namespace = namespace(0);
         command.args(["--api-url", &url, "--auth-url", &auth_url, "--log-format", "json", "--leader-elect"]);
-        command.args(["--request-timeout", REQUEST_TIMEOUT, "--resync-interval", "10s", "--lease-namespace", &namespace]);
+        command.args([
+            "--request-timeout",
+            REQUEST_TIMEOUT,
+            "--resync-interval",
+            "10s",
+            "--lease-namespace",
+            &namespace,
+        ]);
         command.args(["--api-qps", "200", "--api-burst", "200", "--api-max-in-flight", &IN_FLIGHT.to_string()]);
         command.env("RUST_LOG", "info,mfa_operator=debug").env("KUBECONFIG", self.cluster.control_plane.kubeconfig());
         let operator = Operator::spawn(command);
@@ -198,7 +206,10 @@ impl World {
         }
         let status = running.ended().await;
         let end = running.log().end();
-        assert!(end.contains("giving up") && end.contains("lease"), "an operator ended with {status} by itself:\n{end}");
+        assert!(
+            end.contains("giving up") && end.contains("lease"),
+            "an operator ended with {status} by itself:\n{end}"
+        );
         self.exits += 1;
         self.forget();
         self.replicas[replica].running = None;
@@ -223,7 +234,9 @@ impl World {
         for replica in &self.replicas {
             let lines = replica.running.as_ref().map(|operator| operator.log().lines()).unwrap_or_default();
             let listening = lines.into_iter().find(|line| line["message"] == "listening for probes and scrapes");
-            let Some(address) = listening.and_then(|line| line["address"].as_str().map(ToOwned::to_owned)) else { continue };
+            let Some(address) = listening.and_then(|line| line["address"].as_str().map(ToOwned::to_owned)) else {
+                continue;
+            };
             if let Ok(answer) = http.get(format!("http://{address}/metrics")).send().await
                 && let Ok(text) = answer.text().await
             {
@@ -243,7 +256,9 @@ impl World {
             Action::Drift { resource, folder, drift } => self.drift(*resource, *folder, *drift),
             Action::Free { resource } => self.free(*resource),
             Action::RotateVendor { tenant, vendor, version } => self.rotate_vendor(*tenant, *vendor, *version),
-            Action::RotateCredentials { tenant, version, overlap } => self.rotate_credentials(*tenant, *version, *overlap),
+            Action::RotateCredentials { tenant, version, overlap } => {
+                self.rotate_credentials(*tenant, *version, *overlap)
+            }
             Action::RevokeTokens { tenant } if *tenant == 1 => self.tenants[*tenant].revoke_tokens(None),
             // A bearer token is nothing that was fetched.
             Action::RevokeTokens { .. } => {}
@@ -460,8 +475,10 @@ async fn work(servers: Api<MfaServer>, name: String, mut told: mpsc::UnboundedRe
                 insist(&name, delete).await;
             }
             Task::Ask(value) => {
-                let verb = json!({ "metadata": { "annotations": { ANNOTATION_RECONCILE_REQUESTED_AT: value.to_string() } } });
-                insist(&name, || async { servers.patch(&name, &PatchParams::default(), &Patch::Merge(&verb)).await }).await;
+                let verb =
+                    json!({ "metadata": { "annotations": { ANNOTATION_RECONCILE_REQUESTED_AT: value.to_string() } } });
+                insist(&name, || async { servers.patch(&name, &PatchParams::default(), &Patch::Merge(&verb)).await })
+                    .await;
             }
             Task::Secret(_) | Task::Retire(..) => unreachable!("not for a resource"),
         }
