@@ -120,7 +120,11 @@ async fn soak(size: Size) {
         world.act(&action).await;
     }
     say(&format!("all was done after {} s; nobody disturbs any more", begun.elapsed().as_secs()));
-    world.calm(plan.alive.keys().copied(), u32::MAX).await;
+    if let Err(late) = world.calm(plan.alive.keys().copied(), u32::MAX).await {
+        let mut sentences = vec![late];
+        sentences.extend(judge::unequal(&world, &plan).await.unwrap_or_default());
+        fail(&world, &plan, &sentences);
+    }
 
     let calm = Instant::now();
     loop {
@@ -132,6 +136,10 @@ async fn soak(size: Size) {
         };
         if calm.elapsed() > LIMIT {
             fail(&world, &plan, &unequal);
+        }
+        if told.elapsed() > Duration::from_mins(1) {
+            told = Instant::now();
+            say(&format!("not equal yet: {}", unequal.iter().take(3).cloned().collect::<Vec<_>>().join("; ")));
         }
         sleep(LOOK_AGAIN).await;
     }
