@@ -38,6 +38,16 @@ mutants: ## Change the pure files here and there and see that tests notice; FILE
 verify: ## Exhaust the larger worlds of the model check, in minutes; `make test` has the smaller ones
 	@$(CARGO) test --locked --profile verify -p mfa-operator --test model -- --include-ignored --nocapture --test-threads 1
 
+# A run that fails prints its seed; the same SEED, MINUTES and RESOURCES make the same things happen again.
+SEED ?=
+MINUTES ?= 5
+RESOURCES ?= 500
+
+.PHONY: soak
+soak: ## Hundreds of resources under faults, restarts and changes: SEED=1 MINUTES=5 RESOURCES=500
+	@$(WITH_TOOLS) SOAK_SEED="$(SEED)" SOAK_MINUTES="$(MINUTES)" SOAK_RESOURCES="$(RESOURCES)" \
+		$(CARGO) test --locked -p mfa-operator --test it soak::a_soak_as_long_as_is_wanted -- --exact --nocapture
+
 .PHONY: lint
 lint: ## Check format, clippy, dependencies, scripts, and that generated files are up to date
 	@.ci/lint

@@ -124,6 +124,7 @@ impl Nowhere {
                 request_timeout: Duration::from_secs(30),
             },
             deadline: Deadline::none(),
+            gaps: gap::Gaps::untold(),
             memories: Mutex::default(),
         })
     }

@@ -13,6 +13,7 @@ use mfa_operator::{
     reconcile::{
         Context, Settings,
         deadline::Deadline,
+        gap::Gaps,
         peers::Peers,
         scope::Scope,
         secrets::{Secrets, Versions},
@@ -82,6 +83,7 @@ impl Leader {
             memories: Mutex::default(),
             metrics: mfa_operator::metrics::Metrics::new(),
             health: mfa_operator::health::Health::new(),
+            gaps: Gaps::untold(),
         };
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
