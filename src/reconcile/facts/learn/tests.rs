@@ -159,7 +159,9 @@ fn an_answer_that_no_status_holds_is_newer_than_what_a_second_look_shows_of_the_
         assert_learns(before, Outcome::Looked(stored(), seen()), |facts| {
             let Facts { id, attempt, .. } = *facts;
             taken_from_stored(facts);
-            *facts = Facts { id, attempt, sight: Sight::Live, recorded: None, ..*facts };
+            // With which credential the tenant may be touched is told by the spec as it is now.
+            let Seen { credential, tenant, .. } = seen();
+            *facts = Facts { id, attempt, sight: Sight::Live, recorded: None, credential, tenant, ..*facts };
         });
     }
 }
