@@ -9,6 +9,8 @@ WORKDIR /src
 # .dockerignore leaves only what is needed. A folder `vendor` made by `cargo vendor`, with the `.cargo/config.toml` that it
 # prints, is used in place of the network.
 COPY . .
+# No path of the builder is in the binary, so that the same sources give the same one wherever they lie.
+ENV RUSTFLAGS="--remap-path-prefix=/src=/mfa-operator --remap-path-prefix=/usr/local/cargo=/cargo"
 RUN cargo build --release --locked -p mfa-operator --bin mfa-operator
 
 FROM ${BASE_IMAGE}
