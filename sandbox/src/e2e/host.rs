@@ -68,13 +68,15 @@ pub async fn run(parts: &Parts, only: Option<&str>) -> Result<bool> {
     // A ctrl-c in the terminal is for us alone.
     command.as_std_mut().process_group(0);
     let mut child = command.spawn().during("running unshare")?;
+    // Waiting for a child would close what it holds.
+    let told = child.stdin.take();
     let status = tokio::select! {
         status = child.wait() => Some(status.during("waiting for the inside")?),
         _ = interrupt.recv() => None,
         _ = terminate.recv() => None,
     };
     let Some(status) = status else {
-        drop(child.stdin.take());
+        drop(told);
         if tokio::time::timeout(STOP, child.wait()).await.is_err() {
             child.kill().await.during("ending the inside")?;
         }

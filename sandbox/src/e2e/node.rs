@@ -180,6 +180,7 @@ async fn start_api_server(parts: &Parts, folder: &Path, http: &reqwest::Client) 
         &format!("--client-ca-file={}", keys::CLIENT_CA),
         &format!("--kubelet-client-certificate={}", keys::KUBELET_CLIENT_CERTIFICATE),
         &format!("--kubelet-client-key={}", keys::KUBELET_CLIENT_KEY),
+        "--kubelet-preferred-address-types=InternalIP",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
         "--service-account-issuer=https://kubernetes.default.svc",
@@ -214,7 +215,7 @@ async fn load_images(parts: &Parts, folder: &Path, containerd: &mut Process) -> 
     }
     for image in [parts.image.join("image.tar"), folder.join("sandbox.tar")] {
         let image = image.display().to_string();
-        let done = ctr(&["images", "import", "--snapshotter=native", &image]).output().await.during("running ctr")?;
+        let done = ctr(&["images", "import", "--no-unpack", &image]).output().await.during("running ctr")?;
         if !done.status.success() {
             return failed(format!("ctr images import {image}: {}", String::from_utf8_lossy(&done.stderr)));
         }

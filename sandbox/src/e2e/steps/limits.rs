@@ -19,6 +19,8 @@ const GENEROUS: Duration = Duration::from_secs(20);
 pub(super) async fn stop(scene: &mut Scene) -> Result<String> {
     let pod = scene.pod().await?;
     let process = scene.process(&pod)?;
+    let container_group = scene.node.memory_group(&pod.uid, &pod.container)?;
+    let pod_group = container_group.parent().unwrap_or(&container_group);
     scene.tenant.configure(json!({"latency_ms": 800})).await?;
     scene.cluster.apply(TEAM, &[server("in-flight")]).await?;
     scene.tenant.wait_for("POST", "in-flight").await?;
@@ -39,7 +41,7 @@ pub(super) async fn stop(scene: &mut Scene) -> Result<String> {
     }
     scene.tenant.configure(json!({"latency_ms": 0})).await?;
 
-    let (again, started) = restarted(scene, &pod).await?;
+    let (again, started) = restarted(scene, &pod, pod_group).await?;
     let ended = &again.status["lastState"]["terminated"];
     if ended["exitCode"] != 0 {
         return failed(format!("it ended with {ended}"));
@@ -57,16 +59,14 @@ pub(super) async fn stop(scene: &mut Scene) -> Result<String> {
 }
 
 /// Waits for the next process of a pod's container, and says how long it took from its start until it was ready.
-async fn restarted(scene: &Scene, pod: &Pod) -> Result<(Pod, Duration)> {
+async fn restarted(scene: &Scene, pod: &Pod, pod_group: &Path) -> Result<(Pod, Duration)> {
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(1)).build().during("building a client")?;
     let url = format!("http://{}:8080/readyz", pod.address);
     // Nothing but the readiness itself is asked, and as often as it costs nothing: the time is to be exact.
     let begin = Instant::now();
-    let group = scene.node.memory_group(&pod.uid, &pod.container)?;
-    let pod_group = group.parent().unwrap_or_else(|| Path::new("/")).to_owned();
     let started = loop {
         if http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
-            break age_of_newest(&pod_group)?;
+            break age_of_newest(pod_group)?;
         }
         if begin.elapsed() > super::super::cluster::LIMIT {
             return failed("it was not ready again");
