@@ -149,7 +149,8 @@ impl Scene {
         let mut words =
             vec!["upgrade", RELEASE, CHART, "--namespace", SYSTEM, "--wait", "--timeout", "5m", "--reuse-values"];
         for value in values {
-            words.extend(["--set", value]);
+            let is_json = value.contains("=[");
+            words.extend([if is_json { "--set-json" } else { "--set" }, value]);
         }
         self.cluster.helm(&words).await?;
         self.pods_ready(pods).await

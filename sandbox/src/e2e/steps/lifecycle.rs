@@ -258,19 +258,24 @@ pub(super) async fn killed(scene: &mut Scene) -> Result<String> {
         Ok(scene.tenant.log(before).await?.iter().any(|entry| entry.method == "POST").then_some(()))
     })
     .await?;
+    let identity = scene.holder().await?;
     send("KILL", process)?;
     until("the killed process is gone", async || Ok((!runs(process)).then_some(()))).await?;
     let begin = std::time::Instant::now();
-    let others: Vec<_> = pods.iter().filter(|pod| pod.name != leader.name).cloned().collect();
-    // The killed container comes back in the same pod, and may not lead before the other one.
-    scene.leader(&others).await?;
+    let next = until("another process leads", async || {
+        let holder = scene.holder().await?;
+        Ok((!holder.is_empty() && holder != identity).then_some(holder))
+    })
+    .await?;
     let took = begin.elapsed().as_secs_f64();
     scene.all_ready("killed", 40).await?;
     scene.tenant.configure(json!({"latency_ms": 0, "write_lock": "queue"})).await?;
     once(scene).await?;
     scene.pods_ready(2).await?;
     scene.upgrade(&["replicas=1"], 1).await?;
-    Ok(format!("the other one leads after {took:.1} s"))
+    // Nearly always: a busy machine may let the killed container come back and be the first to see the lease end.
+    let who = if next.starts_with(&leader.name) { "the restarted" } else { "the other" };
+    Ok(format!("{who} one leads after {took:.1} s"))
 }
 
 pub(super) async fn uninstall(scene: &mut Scene) -> Result<String> {

@@ -17,6 +17,9 @@ fn right(verb: &str, resource: &str, group: &str) -> Right {
 }
 
 pub(super) async fn minimal(scene: &mut Scene) -> Result<String> {
+    // All roles of the chart's defaults are there again.
+    scene.upgrade(&["leaderElection.enabled=true"], 1).await?;
+    scene.ready("corp").await?;
     let user = format!("system:serviceaccount:{SYSTEM}:{RELEASE}");
     let allowed = allowed(scene, &user).await?;
     let text = fs::read_to_string(scene.node.audit_log()).during("reading the audit log")?;
