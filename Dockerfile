@@ -1,5 +1,6 @@
 # The operator's image. `make image` builds it; both images can be replaced, as long as the builder's glibc is not newer
-# than the base's.
+# than the base's. Nothing here names an architecture: built on (or for) another one, it is an image for that one, and
+# `buildah manifest` or `docker buildx imagetools create` joins them under one name.
 ARG BUILDER_IMAGE=docker.io/library/rust:1.95-slim-bookworm
 # glibc, libgcc_s and ca-certificates; no shell, no package manager.
 ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot

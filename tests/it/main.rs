@@ -24,5 +24,6 @@ mod leader;
 mod lifecycle;
 mod no_secret;
 mod operator;
+mod sbom;
 mod steps;
 mod stop;

@@ -29,7 +29,11 @@ pub(super) fn write(folder: &Path, url: &str, names: &[&str]) -> io::Result<reqw
     issue(folder, url, names).map_err(io::Error::other)
 }
 
-fn issue(folder: &Path, url: &str, names: &[&str]) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
+fn issue(
+    folder: &Path,
+    url: &str,
+    names: &[&str],
+) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
     let serving_ca = authority("mfa-e2e serving CA")?;
     let client_ca = authority("mfa-e2e client CA")?;
 

@@ -151,7 +151,8 @@ impl Node {
 
     /// The end of each part's log.
     pub(super) fn logs(&self, lines: usize) -> String {
-        let names = ["kubelet", "containerd", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kube-apiserver"];
+        let names =
+            ["kubelet", "containerd", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kube-apiserver"];
         let mut text = String::new();
         for name in names {
             let log = fs::read(self.folder.join(format!("{name}.log"))).unwrap_or_default();

@@ -25,8 +25,7 @@ pub(super) const TEAM: &str = "team";
 pub(super) const RELEASE: &str = "mfa-operator";
 pub(super) const CHART: &str = "charts/mfa-operator";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/mfa-system/leases/mfa-operator";
-const PODS: &str =
-    "/api/v1/namespaces/mfa-system/pods?labelSelector=app.kubernetes.io%2Fname%3Dmfa-operator";
+const PODS: &str = "/api/v1/namespaces/mfa-system/pods?labelSelector=app.kubernetes.io%2Fname%3Dmfa-operator";
 pub(super) const SERVERS: &str = "/apis/sse.mfa-operator.io/v1alpha1/namespaces/team/mfaservers";
 
 /// Everything that runs.
@@ -186,7 +185,8 @@ impl Scene {
     pub(super) async fn all_ready(&self, begin: &str, count: usize) -> Result {
         until(&format!("{count} resources {begin}… are ready"), async || {
             let servers = self.cluster.list(SERVERS).await?;
-            let named = |server: &&Value| server["metadata"]["name"].as_str().is_some_and(|name| name.starts_with(begin));
+            let named =
+                |server: &&Value| server["metadata"]["name"].as_str().is_some_and(|name| name.starts_with(begin));
             let is_ready = |server: &&Value| condition(server, "Ready")["status"] == "True";
             let ready = servers.iter().filter(named).filter(is_ready).count();
             if ready == count { Ok(Some(())) } else { failed(format!("{ready} are")) }
@@ -209,7 +209,16 @@ impl Scene {
             &["describe", "pods", "--namespace", SYSTEM],
             &["get", "mfa", "--namespace", TEAM, "--output", "wide"],
             &["logs", "--namespace", "tenant", "deployment/simulator", "--tail", "20"],
-            &["logs", "--namespace", SYSTEM, "--selector", "app.kubernetes.io/name=mfa-operator", "--previous", "--tail", "30"],
+            &[
+                "logs",
+                "--namespace",
+                SYSTEM,
+                "--selector",
+                "app.kubernetes.io/name=mfa-operator",
+                "--previous",
+                "--tail",
+                "30",
+            ],
             &["logs", "--namespace", SYSTEM, "--selector", "app.kubernetes.io/name=mfa-operator", "--tail", "80"],
         ] {
             let said = self.cluster.kubectl(words).await.unwrap_or_else(|error| error.to_string());

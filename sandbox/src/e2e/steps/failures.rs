@@ -10,7 +10,7 @@ use super::super::{
     cluster::until,
     failed,
     node::{LOGS, SIMULATOR},
-    scene::{Pod, Scene, SYSTEM, TEAM, server},
+    scene::{Pod, SYSTEM, Scene, TEAM, server},
 };
 
 /// Long enough for every watch and lease to notice, and for the kubelet's probes to act on it if they would.

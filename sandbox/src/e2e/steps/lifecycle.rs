@@ -57,15 +57,26 @@ pub(super) async fn install(scene: &mut Scene) -> Result<String> {
             "pod-security.kubernetes.io/enforce": level,
             "pod-security.kubernetes.io/enforce-version": "latest",
         });
-        let namespace =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
         scene.cluster.create("/api/v1/namespaces", &namespace).await?;
     }
     let url = format!("api.url=http://{SIMULATOR}");
     let auth_url = format!("api.authUrl=http://{SIMULATOR}/oauth2/access_token");
     let words = [
-        "install", RELEASE, CHART, "--namespace", SYSTEM, "--wait", "--timeout", "5m", "--set", &url, "--set", &auth_url,
-        "--set", "api.allowHttp=true",
+        "install",
+        RELEASE,
+        CHART,
+        "--namespace",
+        SYSTEM,
+        "--wait",
+        "--timeout",
+        "5m",
+        "--set",
+        &url,
+        "--set",
+        &auth_url,
+        "--set",
+        "api.allowHttp=true",
     ];
     scene.cluster.helm(&words).await?;
     let pod = scene.pods_ready(1).await?.remove(0);
@@ -94,8 +105,7 @@ pub(super) async fn install(scene: &mut Scene) -> Result<String> {
 pub(super) async fn ready(scene: &mut Scene) -> Result<String> {
     let okta = secret("okta-api", &json!({"token": "not-a-real-okta-token"}));
     scene.cluster.apply(TEAM, &[credentials(), okta, server("corp")]).await?;
-    let words =
-        ["wait", "mfaserver/corp", "--namespace", TEAM, "--for=condition=Ready", "--timeout=5m"];
+    let words = ["wait", "mfaserver/corp", "--namespace", TEAM, "--for=condition=Ready", "--timeout=5m"];
     scene.cluster.kubectl(&words).await?;
     let status = scene.ready("corp").await?["status"].take();
     let Some(object) = scene.tenant.object("corp").await? else { return failed("the tenant holds no object corp") };

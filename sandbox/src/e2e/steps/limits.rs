@@ -1,6 +1,10 @@
 //! Start, stop, memory.
 
-use std::{fs, path::Path, time::{Duration, Instant}};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::json;
@@ -60,7 +64,8 @@ pub(super) async fn stop(scene: &mut Scene) -> Result<String> {
 
 /// Waits for the next process of a pod's container, and says how long it took from its start until it was ready.
 async fn restarted(scene: &Scene, pod: &Pod, pod_group: &Path) -> Result<(Pod, Duration)> {
-    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(1)).build().during("building a client")?;
+    let http =
+        reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(1)).build().during("building a client")?;
     let url = format!("http://{}:8080/readyz", pod.address);
     // Nothing but the readiness itself is asked, and as often as it costs nothing: the time is to be exact.
     let begin = Instant::now();
