@@ -4,6 +4,7 @@
 //! leads out.
 
 use std::{
+    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
     process::Command,
@@ -158,7 +159,8 @@ impl Node {
             let log = fs::read(self.folder.join(format!("{name}.log"))).unwrap_or_default();
             let log = String::from_utf8_lossy(&log);
             let log: Vec<&str> = log.lines().collect();
-            text += &format!("\n---- the end of {name}'s log\n{}\n", log[log.len().saturating_sub(lines)..].join("\n"));
+            let _ =
+                write!(text, "\n---- the end of {name}'s log\n{}\n", log[log.len().saturating_sub(lines)..].join("\n"));
         }
         text
     }
@@ -351,7 +353,7 @@ imageGCHighThresholdPercent: 100
         (
             "kube-proxy.yaml",
             format!(
-                r#"apiVersion: kubeproxy.config.k8s.io/v1alpha1
+                r"apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 clientConnection: {{kubeconfig: kube-proxy.kubeconfig}}
 mode: nftables
@@ -361,7 +363,7 @@ healthzBindAddress: 127.0.0.1:10256
 metricsBindAddress: 127.0.0.1:10249
 oomScoreAdj: 0
 conntrack: {{maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}}
-"#
+"
             ),
         ),
         (

@@ -1,6 +1,7 @@
 //! What the steps share: node, cluster, tenant, and how to look at the operator's pods and the resources.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -224,7 +225,7 @@ impl Scene {
             let said = self.cluster.kubectl(words).await.unwrap_or_else(|error| error.to_string());
             let lines: Vec<&str> = said.lines().collect();
             let said = lines[lines.len().saturating_sub(120)..].join("\n");
-            text += &format!("\n---- kubectl {}\n{said}\n", words.join(" "));
+            let _ = write!(text, "\n---- kubectl {}\n{said}\n", words.join(" "));
         }
         text
     }

@@ -14,7 +14,7 @@ use super::super::{
 };
 
 /// Long enough for every watch and lease to notice, and for the kubelet's probes to act on it if they would.
-const OUTAGE: Duration = Duration::from_secs(60);
+const OUTAGE: Duration = Duration::from_mins(1);
 
 /// Fails if this is another pod, or if its container was restarted more often than that.
 async fn lives(scene: &Scene, before: &Pod, restarts: u64) -> Result {

@@ -99,7 +99,7 @@ pub(super) async fn install(scene: &mut Scene) -> Result<String> {
         }
     }
     let size = fs::metadata(scene.parts.image.join("image.tar")).during("reading the image's size")?.len();
-    Ok(format!("image of {:.1} MiB compressed", size as f64 / 1_048_576.0))
+    Ok(format!("image of {} KiB compressed", size / 1024))
 }
 
 pub(super) async fn ready(scene: &mut Scene) -> Result<String> {

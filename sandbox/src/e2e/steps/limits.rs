@@ -110,7 +110,7 @@ fn age_of_newest(pod_group: &Path) -> Result<Duration> {
     }
 }
 
-const MANY: usize = 10_000;
+const MANY: u32 = 10_000;
 
 pub(super) async fn memory(scene: &mut Scene) -> Result<String> {
     let pod = scene.pod().await?;
@@ -129,7 +129,7 @@ pub(super) async fn memory(scene: &mut Scene) -> Result<String> {
     let wanted = format!("the operator says that {MANY} resources are ready");
     until_within(Duration::from_mins(20), &wanted, async || {
         let ready = scene.metric(&pod, "mfa_operator_resources{condition=\"Ready\",status=\"True\"").await?;
-        if ready >= MANY as f64 { Ok(Some(())) } else { failed(format!("{ready} are")) }
+        if ready >= f64::from(MANY) { Ok(Some(())) } else { failed(format!("{ready} are")) }
     })
     .await?;
     let ready = begin.elapsed().as_secs_f64();
@@ -141,12 +141,12 @@ pub(super) async fn memory(scene: &mut Scene) -> Result<String> {
         Ok((now > lists).then_some(()))
     })
     .await?;
-    scene.all_ready("load-", MANY).await?;
+    scene.all_ready("load-", MANY as usize).await?;
 
     let process = scene.process(&pod)?;
     let status = fs::read_to_string(format!("/proc/{process}/status")).during("reading the process's status")?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    let peak = peak.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::MAX) / 1024.0;
+    let peak = peak.trim().trim_end_matches(" kB").parse::<u64>().during("reading the process's peak")? / 1024;
     let kills = fs::read_to_string(group.join("memory.oom_control"))
         .or_else(|_| fs::read_to_string(group.join("memory.events")))
         .during("reading the control group's events")?;
@@ -157,11 +157,11 @@ pub(super) async fn memory(scene: &mut Scene) -> Result<String> {
     if (now.uid, now.restarts) != (pod.uid, pod.restarts) {
         return failed("it was restarted");
     }
-    if peak * 1_048_576.0 >= limit as f64 {
-        return failed(format!("it took {peak:.0} MiB"));
+    if peak * 1024 * 1024 >= limit {
+        return failed(format!("it took {peak} MiB"));
     }
     scene.tenant.nothing_twice_but(&["taken"]).await?;
-    Ok(format!("{peak:.0} MiB resident at most, limit 128; created in {created:.0} s, all ready after {ready:.0} s"))
+    Ok(format!("{peak} MiB resident at most, limit 128; created in {created:.0} s, all ready after {ready:.0} s"))
 }
 
 /// The number in the first of these files that is there.

@@ -23,7 +23,7 @@ pub(super) async fn minimal(scene: &mut Scene) -> Result<String> {
     let user = format!("system:serviceaccount:{SYSTEM}:{RELEASE}");
     let allowed = allowed(scene, &user).await?;
     let text = fs::read_to_string(scene.node.audit_log()).during("reading the audit log")?;
-    let mut used = BTreeSet::new();
+    let mut done = BTreeSet::new();
     let mut refused = BTreeSet::new();
     let mut requests = 0_u64;
     for line in text.lines() {
@@ -47,18 +47,18 @@ pub(super) async fn minimal(scene: &mut Scene) -> Result<String> {
         if event["responseStatus"]["code"] == 403 || event["annotations"]["authorization.k8s.io/decision"] == "forbid" {
             refused.insert(what);
         } else if object.is_object() {
-            used.insert(what);
+            done.insert(what);
         }
     }
     if !refused.is_empty() {
         return failed(format!("it was refused: {refused:?}"));
     }
-    let unused: Vec<_> = allowed.difference(&used).collect();
+    let unused: Vec<_> = allowed.difference(&done).collect();
     if !unused.is_empty() {
-        return failed(format!("it may do, and never did: {unused:?}; it did {used:?}"));
+        return failed(format!("it may do, and never did: {unused:?}; it did {done:?}"));
     }
     // It was not refused, so somebody else than its own roles allows it: every account of the cluster, say.
-    let beyond: Vec<_> = used.difference(&allowed).collect();
+    let beyond: Vec<_> = done.difference(&allowed).collect();
     if !beyond.is_empty() {
         return failed(format!("it did what its roles do not give: {beyond:?}"));
     }
