@@ -5,6 +5,7 @@
 //! - The Secrets' versions are known before the first pass, so that no Secret seems missing that is there.
 //! - The operator's own writes start no pass: what it wrote is known to the pass that wrote it.
 
+mod anew;
 pub mod lease;
 
 use std::collections::HashSet;
@@ -22,6 +23,7 @@ use kube::runtime::{PredicateConfig, WatchStreamExt};
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::{mpsc, watch};
 
+use self::anew::Anew;
 use crate::crd::{ANNOTATION_FORCE_DELETE, ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer};
 use crate::health::{Part, Watch};
 use crate::reconcile::{self, Context, peers};
@@ -58,7 +60,7 @@ pub async fn run(
             metrics.watch_failed("mfaservers");
             tracing::warn!(error = %chain(error), "watching MfaServers failed; it is tried again (is the CRD installed, is the API server reachable?)");
         })
-        .default_backoff()
+        .backoff(Anew::default())
         .reflect(writer)
         .applied_objects()
         .predicate_filter(|server: &Guarded| Some(worth_a_pass(server)), PredicateConfig::default());
@@ -183,7 +185,7 @@ impl Listing {
 
 async fn watch_secrets(context: Arc<Context>, synced: watch::Sender<bool>) {
     let api: Api<PartialObjectMeta<Secret>> = Api::all(context.kube.clone());
-    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+    let events = watcher::watcher(api, watcher::Config::default()).backoff(Anew::default());
     // The pulse is no event: it shows that this loop goes on.
     let events = stream::select(events.map(Some), context.health.pulse(Part::Secrets).map(|()| None));
     let mut events = std::pin::pin!(events);
