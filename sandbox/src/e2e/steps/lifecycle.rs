@@ -128,15 +128,18 @@ pub(super) async fn restricted(scene: &mut Scene) -> Result<String> {
     }
 }
 
-/// Twice, so that the second event about it is a repetition, which is another right.
+/// Twice for one resource, so that the second event about it is a repetition, which is another right.
 pub(super) async fn refusal(scene: &mut Scene) -> Result<String> {
     for round in ["first", "second"] {
-        let body = json!({"name": "taken", "mfa_cert_profile": "old-ca"});
-        scene.tenant.create("Mobile Users", body).await?;
+        if round == "second" {
+            // Another administrator puts an object of their own into the place of ours.
+            remove_from_tenant(scene, "taken").await?;
+        }
+        scene.tenant.create("Mobile Users", json!({"name": "taken", "mfa_cert_profile": "old-ca"})).await?;
         if round == "first" {
             scene.cluster.apply(TEAM, &[server("taken")]).await?;
         } else {
-            scene.cluster.create(SERVERS, &server("taken")).await?;
+            scene.look_again("taken", "refused").await?;
         }
         let refused = scene.reason("taken", "False", "NameNotUnique").await?;
         if condition(&refused, "Stalled")["status"] != "True" {
@@ -147,13 +150,19 @@ pub(super) async fn refusal(scene: &mut Scene) -> Result<String> {
             return failed(format!("kubectl get mfa says:\n{shown}"));
         }
         // Somebody removes the object, and the resource takes the name.
-        let Some(object) = scene.tenant.object("taken").await? else { return failed("the object is gone") };
-        scene.tenant.remove(object["id"].as_str().unwrap_or_default()).await?;
+        remove_from_tenant(scene, "taken").await?;
         scene.look_again("taken", round).await?;
         scene.ready("taken").await?;
-        delete(scene, "taken").await?;
     }
+    delete(scene, "taken").await?;
     Ok(String::new())
+}
+
+async fn remove_from_tenant(scene: &Scene, name: &str) -> Result {
+    match scene.tenant.object(name).await? {
+        Some(object) => scene.tenant.remove(object["id"].as_str().unwrap_or_default()).await,
+        None => failed(format!("the tenant holds no object {name}")),
+    }
 }
 
 /// Deletes a resource and waits until it is gone on both sides.
@@ -221,7 +230,7 @@ pub(super) async fn upgrade(scene: &mut Scene) -> Result<String> {
     Ok(String::new())
 }
 
-/// Fails if anything was created twice; but `taken` was twice, for two resources.
+/// Fails if anything was created twice; but `taken` was, after somebody had removed it.
 async fn once(scene: &Scene) -> Result {
     scene.tenant.nothing_twice_but(&["taken"]).await
 }
