@@ -71,6 +71,8 @@ pub struct Parts {
     pub binaries: PathBuf,
     /// The checkout.
     pub checkout: PathBuf,
+    /// How many resources there are for the step that looks at the memory.
+    pub resources: u32,
 }
 
 /// Goes through all steps, inside the namespaces; says whether all of them passed.

@@ -18,6 +18,9 @@ struct Arguments {
     /// The folder with the operator's image.
     #[arg(long, env = "MFA_IMAGE", value_name = "FOLDER")]
     image: PathBuf,
+    /// How many resources there are for the step that looks at the memory.
+    #[arg(long, env = "MFA_E2E_RESOURCES", default_value_t = 2000, value_name = "NUMBER")]
+    resources: u32,
     /// Not for people: the namespaces are there, with this folder.
     #[arg(long, hide = true, value_name = "FOLDER")]
     inside: Option<PathBuf>,
@@ -36,6 +39,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         image: arguments.image,
         binaries,
         checkout: std::env::current_dir()?,
+        resources: arguments.resources,
     };
     let passed = match arguments.inside {
         None => run_outside(&parts, arguments.only.as_deref()).await?,

@@ -62,6 +62,7 @@ pub async fn run(parts: &Parts, only: Option<&str>) -> Result<bool> {
         .env("KUBEBUILDER_ASSETS", &parts.assets)
         .env("MFA_NODE_TOOLS", &parts.node_tools)
         .env("MFA_IMAGE", &parts.image)
+        .env("MFA_E2E_RESOURCES", parts.resources.to_string())
         // It ends when this is closed: so it does when this process is killed.
         .stdin(Stdio::piped())
         .kill_on_drop(true);

@@ -42,7 +42,7 @@ pub(super) const ALL: &[(&str, Step)] = &[
     ("a full disk of logs stops nothing", step!(failures::logs)),
     ("a clock that jumps a day ahead and back causes no early call", step!(failures::clock)),
     ("a host name that does not resolve is shown as Unreachable", step!(failures::name)),
-    ("10,000 resources stay below the chart's memory limit", step!(limits::memory)),
+    ("thousands of resources stay below the chart's memory limit", step!(limits::memory)),
     ("a tenant that is gone is shown, and all is mended when it is back", step!(failures::tenant)),
     ("the operator's rights are used, all of them, and none is missing", step!(rights::minimal)),
     ("helm uninstalls it and leaves the definition and the resources", step!(lifecycle::uninstall)),

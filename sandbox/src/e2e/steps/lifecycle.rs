@@ -278,7 +278,8 @@ pub(super) async fn killed(scene: &mut Scene) -> Result<String> {
     })
     .await?;
     let identity = scene.holder().await?;
-    send("KILL", process)?;
+    // It may have lost its lease and ended by itself at this moment.
+    send("KILL", process).or_else(|error| if runs(process) { Err(error) } else { Ok(()) })?;
     until("the killed process is gone", async || Ok((!runs(process)).then_some(()))).await?;
     let begin = std::time::Instant::now();
     let next = until("another process leads", async || {
