@@ -1,5 +1,6 @@
 # The operator's image. `make image` builds it; both images can be replaced, as long as the builder's glibc is not newer
-# than the base's.
+# than the base's. Nothing here names an architecture: built on (or for) another one, it is an image for that one, and
+# `buildah manifest` or `docker buildx imagetools create` joins them under one name.
 ARG BUILDER_IMAGE=docker.io/library/rust:1.95-slim-bookworm
 # glibc, libgcc_s and ca-certificates; no shell, no package manager.
 ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
@@ -11,6 +12,8 @@ WORKDIR /src
 COPY . .
 # Features of the operator that are off by default, such as otlp.
 ARG FEATURES=
+# No path of the builder is in the binary, so that the same sources give the same one wherever they lie.
+ENV RUSTFLAGS="--remap-path-prefix=/src=/mfa-operator --remap-path-prefix=/usr/local/cargo=/cargo"
 RUN cargo build --release --locked -p mfa-operator --bin mfa-operator --features "${FEATURES}"
 
 FROM ${BASE_IMAGE}

@@ -48,6 +48,13 @@ soak: ## Hundreds of resources under faults, restarts and changes: SEED=1 MINUTE
 	@$(WITH_TOOLS) SOAK_SEED="$(SEED)" SOAK_MINUTES="$(MINUTES)" SOAK_RESOURCES="$(RESOURCES)" \
 		$(CARGO) test --locked -p mfa-operator --test it soak::a_soak_as_long_as_is_wanted -- --exact --nocapture
 
+.PHONY: e2e
+e2e: ## Run the image on one real node (Linux, root, Debian; installs what it lacks); STEP= runs only some steps
+	@tools/debian
+	@$(WITH_TOOLS) sh -c 'node=$$(tools/node/build) && image=$$(tools/image) && \
+		$(CARGO) build --locked --target-dir "$(TARGET_DIR)" -p mfa-sandbox --bins && \
+		exec env "$$node" "$$image" "$(TARGET_DIR)/debug/e2e" $(if $(STEP),"$(STEP)")'
+
 .PHONY: lint
 lint: ## Check format, clippy, dependencies, scripts, and that generated files are up to date
 	@.ci/lint
@@ -67,11 +74,15 @@ control-plane: ## Run a local etcd and kube-apiserver until ctrl-c, and print it
 	@$(WITH_TOOLS) $(CARGO) run --locked --quiet -p mfa-sandbox --bin control-plane
 
 # The image: IMAGE names it, BUILDER_IMAGE and BASE_IMAGE replace what the Dockerfile takes, IMAGE_BUILD_ARGS is passed on.
+# With BASE=debian, no registry is needed: see tools/image.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= localhost/mfa-operator:$(VERSION)
 
 .PHONY: image
-image: ## Build the container image with buildah, podman or docker, whichever is there
+image: ## Build the container image with buildah, podman or docker; BASE=debian needs no registry (root, Debian)
+ifeq ($(BASE),debian)
+	@tools/image
+else
 	@for tool in buildah podman docker; do \
 		if command -v $$tool >/dev/null; then break; fi; \
 		tool=; \
@@ -83,3 +94,4 @@ image: ## Build the container image with buildah, podman or docker, whichever is
 	set -- "$$@" --build-arg "VERSION=$(VERSION)" --build-arg "REVISION=$$(git rev-parse HEAD 2>/dev/null || true)"; \
 	echo "make image: $(IMAGE), with $$tool" >&2; \
 	"$$tool" build --file Dockerfile --tag "$(IMAGE)" "$$@" $(IMAGE_BUILD_ARGS) .
+endif

@@ -5,6 +5,7 @@
 //! - The Secrets' versions are known before the first pass, so that no Secret seems missing that is there.
 //! - The operator's own writes start no pass: what it wrote is known to the pass that wrote it.
 
+mod anew;
 pub mod lease;
 mod merge;
 mod trouble;

@@ -11,8 +11,8 @@
 //! No controllers run: nothing collects what an owner leaves behind, a deleted namespace stays `Terminating`, and there
 //! are no `ServiceAccount` tokens. The API server is killed, not asked: what a client sees is an outage.
 
-mod certificates;
-mod process;
+pub(crate) mod certificates;
+pub(crate) mod process;
 
 use std::{
     io,

@@ -5,4 +5,5 @@
 
 pub mod control_plane;
 pub mod demo;
+pub mod e2e;
 pub mod simulator;

@@ -126,7 +126,7 @@ impl Election {
     /// Returns when the lease is ours.
     async fn acquire(&mut self, standby: impl Fn()) {
         tracing::info!(lease = %self, identity = self.identity, "standing by");
-        let mut watched = pin!(watch_object(self.api.clone(), &self.name).default_backoff());
+        let mut watched = pin!(watch_object(self.api.clone(), &self.name).backoff(super::anew::Anew::default()));
         let mut told = None;
         loop {
             match self.candidate.next(self.now()) {

@@ -19,6 +19,7 @@ use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
 
 use super::Guarded;
+use super::anew::Anew;
 use super::merge::{Merge, Told};
 use super::trouble::advice;
 use crate::health::{Part as Loop, Watch};
@@ -73,7 +74,7 @@ fn servers_of(
                 tracing::warn!(namespace, advice = advice(error), error = %chain(error), "watching MfaServers failed; it is tried again");
             }
         })
-        .default_backoff()
+        .backoff(Anew::default())
 }
 
 /// Follows the Secrets' versions. `settled` once those of each namespace are known, or may not be looked at.
@@ -86,7 +87,7 @@ pub(super) async fn follow_secrets(context: Arc<Context>, settled: watch::Sender
     }
     let watches = parts.into_iter().map(|part| {
         let api = api::<PartialObjectMeta<Secret>>(&context.kube, &part);
-        let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+        let events = watcher::watcher(api, watcher::Config::default()).backoff(Anew::default());
         events.map(move |event| Some((part.clone(), event))).boxed()
     });
     // The pulse is no event: it shows that this loop goes on.

@@ -31,6 +31,7 @@ mod monitoring;
 mod namespaces;
 mod no_secret;
 mod operator;
+mod sbom;
 mod security;
 mod soak;
 mod start;

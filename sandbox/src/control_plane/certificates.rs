@@ -31,9 +31,10 @@ pub(super) struct Certificates {
     service_accounts: KeyPair,
 }
 
-struct Pair {
-    certificate: String,
-    key: String,
+/// A certificate and its key.
+pub(crate) struct Pair {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Certificates {
@@ -75,21 +76,7 @@ impl Certificates {
 
     /// Writes the administrator's kubeconfig, as JSON, which is YAML.
     pub(super) fn write_kubeconfig(&self, path: &Path, url: &str) -> io::Result<()> {
-        let name = "mfa-sandbox";
-        let kubeconfig = serde_json::json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": name, "cluster": {
-                "server": url,
-                "certificate-authority-data": STANDARD.encode(&self.serving_ca),
-            }}],
-            "users": [{"name": name, "user": {
-                "client-certificate-data": STANDARD.encode(&self.admin.certificate),
-                "client-key-data": STANDARD.encode(&self.admin.key),
-            }}],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
-            "current-context": name,
-        });
+        let kubeconfig = kubeconfig("mfa-sandbox", url, &self.serving_ca, &self.admin);
         write_private(path, &format!("{kubeconfig:#}\n"))
     }
 
@@ -108,14 +95,36 @@ impl Certificates {
 }
 
 impl Pair {
-    fn issue(parameters: &CertificateParams, authority: &CertifiedIssuer<'_, KeyPair>) -> Result<Self, rcgen::Error> {
+    pub(crate) fn issue(
+        parameters: &CertificateParams,
+        authority: &CertifiedIssuer<'_, KeyPair>,
+    ) -> Result<Self, rcgen::Error> {
         let key = KeyPair::generate()?;
         let certificate = parameters.signed_by(&key, authority)?;
         Ok(Self { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 }
 
-fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
+/// A kubeconfig for one user of one cluster, both of that name.
+pub(crate) fn kubeconfig(name: &str, url: &str, authority: &str, user: &Pair) -> serde_json::Value {
+    serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {
+            "server": url,
+            "certificate-authority-data": STANDARD.encode(authority),
+        }}],
+        "users": [{"name": name, "user": {
+            "client-certificate-data": STANDARD.encode(&user.certificate),
+            "client-key-data": STANDARD.encode(&user.key),
+        }}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+        "current-context": name,
+    })
+}
+
+/// A CA whose key is forgotten with it.
+pub(crate) fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name.push(DnType::CommonName, name);
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -123,6 +132,7 @@ fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Err
     CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)
 }
 
-fn write_private(path: &Path, content: &str) -> io::Result<()> {
+/// A new file that only its owner can read.
+pub(crate) fn write_private(path: &Path, content: &str) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(content.as_bytes())
 }

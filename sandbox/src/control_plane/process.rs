@@ -18,7 +18,7 @@ const LOG_BYTES: u64 = 32 * 1024;
 
 /// A running child. Dropping it ends it, and waits for that.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     name: &'static str,
     child: Child,
     log: PathBuf,
@@ -27,7 +27,7 @@ pub(super) struct Process {
 impl Process {
     /// Starts a binary in a process group of its own, so that a ctrl-c in the terminal reaches us and not it. Its log
     /// is appended to.
-    pub(super) fn start(
+    pub(crate) fn start(
         binaries: &Path,
         name: &'static str,
         folder: &Path,
@@ -49,18 +49,18 @@ impl Process {
         Ok(Self { name, child, log })
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// How it ended, if it did.
-    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
         let name = self.name;
         self.child.try_wait().map_err(|source| Error::Stop { name, source })
     }
 
     /// Returns when `url` answers 200; fails when the process ends, or at the deadline.
-    pub(super) async fn await_ready(
+    pub(crate) async fn await_ready(
         &mut self,
         http: &reqwest::Client,
         url: &str,
@@ -90,7 +90,7 @@ impl Process {
     }
 
     /// Ends it at once and returns when it has ended.
-    pub(super) fn stop(mut self) -> Result<(), Error> {
+    pub(crate) fn stop(mut self) -> Result<(), Error> {
         let name = self.name;
         end(&mut self.child).map_err(|source| Error::Stop { name, source })
     }
@@ -140,7 +140,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// It is a shell that reads from a pipe whose other end only this process holds: the kernel closes that end for us, and
 /// the shell acts on the end of its input. The last line it was given counts.
 #[derive(Debug)]
-pub(super) struct Watchdog {
+pub(crate) struct Watchdog {
     shell: Child,
     input: ChildStdin,
 }
@@ -153,7 +153,7 @@ impl Watchdog {
         rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
     "#;
 
-    pub(super) fn start(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn start(folder: &Path) -> io::Result<Self> {
         let mut shell = Command::new("/bin/sh")
             .args(["-c", Self::SCRIPT, "watchdog"])
             .arg(folder)
@@ -167,7 +167,7 @@ impl Watchdog {
     }
 
     /// From now on these are the children to end, and no others.
-    pub(super) fn guard(&mut self, children: &[u32]) -> io::Result<()> {
+    pub(crate) fn guard(&mut self, children: &[u32]) -> io::Result<()> {
         let line = children.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
         writeln!(self.input, "{line}")
     }
