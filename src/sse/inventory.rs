@@ -91,6 +91,8 @@ impl<T> Assembly<T> {
             self.probed = true;
             return Next::Page { offset: 0, limit: self.limit - 1 };
         }
+        // A page of nothing but what cannot be decoded may be the same again and again.
+        let unreadable = self.pages > 1 && part.items.is_empty() && part.dropped > 0;
         let mut distinct = true;
         for (id, item) in part.items {
             if self.ids.insert(id.clone()) {
@@ -101,7 +103,7 @@ impl<T> Assembly<T> {
         }
         self.dropped += part.dropped;
         self.total = part.total;
-        if total_moved || !distinct {
+        if total_moved || !distinct || unreadable {
             return Next::Incomplete;
         }
         let have = self.items.len() as u64 + self.dropped;
@@ -375,6 +377,13 @@ mod tests {
         assert_eq!(at(9), (Next::Complete, 2, 3));
         assert_eq!(at(3), (Next::Incomplete, 2, 3));
         assert_eq!(at(2), (Next::Incomplete, 2, 2));
+    }
+
+    #[test]
+    fn a_page_that_shows_nothing_is_not_asked_for_again_and_again() {
+        // Found by feeding rubbish: a server that knows no pages, and whose items cannot be decoded, was asked a thousand times.
+        let unreadable = |_, _| Part { dropped: 2, bare: false, ..part(0..0, None) };
+        assert_eq!(read(2, unreadable), (Next::Incomplete, 0, 2));
     }
 
     #[test]
