@@ -64,7 +64,8 @@ fn trace(world: &World, property: &str, path: Vec<(State, Option<Action>)>) -> S
 
 fn check(bounds: Bounds, mutant: Mutant, only: Option<&'static str>) -> Checked {
     let begun = Instant::now();
-    let checker = World::new(bounds, mutant, only).checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker =
+        World::new(bounds, mutant, only).checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let world = checker.model();
     let refuted = checker
         .discoveries()

@@ -36,10 +36,17 @@ pub(crate) struct Budget {
     pub(crate) restores: u8,
     /// A user names another credential in the spec.
     pub(crate) swaps: u8,
+    /// Time passes; any number of times where it is [`Budget::EVER`].
+    pub(crate) ticks: u8,
     /// A process begins to lead.
     pub(crate) leads: u8,
     /// Somebody else deletes the lease.
     pub(crate) thefts: u8,
+}
+
+impl Budget {
+    /// There is no end to it.
+    pub(crate) const EVER: u8 = u8::MAX;
 }
 
 /// A resource as it was at one `resourceVersion`. Equal ones share one allocation and one number.

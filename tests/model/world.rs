@@ -574,6 +574,9 @@ impl World {
                 }
             }
             Action::Tick => {
+                if state.left.ticks != Budget::EVER {
+                    state.left.ticks = state.left.ticks.saturating_sub(1);
+                }
                 for process in &mut state.processes {
                     process.leading.as_mut().unwrap().candidate.set_back(Duration::from_secs(1), NOW);
                 }
@@ -724,7 +727,7 @@ impl World {
                 Move::Look | Move::Acquire | Move::Renew => actions.push(Action::Elect(index)),
             }
         }
-        if waiting {
+        if waiting && (any || state.left.ticks > 0) {
             actions.push(Action::Tick);
         }
     }

@@ -5,8 +5,19 @@ use crate::state::Budget;
 use crate::world::{Bounds, PLAIN, Slot};
 use crate::{bites, holds};
 
-const NONE: Budget =
-    Budget { faults: 0, makes: 0, changes: 0, removals: 0, edits: 0, deletions: 0, restores: 0, swaps: 0, leads: 0, thefts: 0 };
+const NONE: Budget = Budget {
+    faults: 0,
+    makes: 0,
+    changes: 0,
+    removals: 0,
+    edits: 0,
+    deletions: 0,
+    restores: 0,
+    swaps: 0,
+    ticks: Budget::EVER,
+    leads: 0,
+    thefts: 0,
+};
 
 const TWO: &str = "never two remote objects for one resource";
 const FOREIGN: &str = "never a foreign object changed or deleted against adoptionPolicy";
@@ -67,7 +78,8 @@ const ADOPTS: Bounds = Bounds { name: "foreign, Always", slots: &[ALWAYS], ..IF_
 /// Somebody else changes and removes what is ours.
 const DRIFT: Bounds =
     Bounds { name: "drift, Correct", budget: Budget { changes: 1, removals: 1, ..NONE }, premises: &[], ..CREATE };
-const REPORTED: Bounds = Bounds { name: "drift, Report", slots: &[REPORT], ..DRIFT };
+const REPORTED: Bounds =
+    Bounds { name: "drift, Report", slots: &[REPORT], budget: Budget { changes: 1, deletions: 1, ..NONE }, ..DRIFT };
 const RETAINED: Bounds = Bounds {
     name: "Retain",
     slots: &[RETAIN],
@@ -96,18 +108,13 @@ const TENANTS: Bounds = Bounds {
     ..CREATE
 };
 /// Lists show what is inherited from the parent folder, and tell no folder.
-const INHERITED: Bounds = Bounds {
-    name: "inherited",
-    inherits: true,
-    budget: Budget { makes: 1, deletions: 1, ..NONE },
-    premises: &[],
-    ..NEVER
-};
+const INHERITED: Bounds =
+    Bounds { name: "inherited", inherits: true, budget: Budget { makes: 1, ..NONE }, premises: &[], ..NEVER };
 /// A deleted resource is restored from a backup.
 const RESTORED: Bounds = Bounds {
     name: "restored",
     unique: true,
-    budget: Budget { faults: 1, makes: 1, deletions: 2, restores: 1, ..NONE },
+    budget: Budget { faults: 1, makes: 1, deletions: 1, restores: 1, ..NONE },
     premises: &[],
     ..CREATE
 };
@@ -116,7 +123,7 @@ const ELECTION: Bounds = Bounds {
     name: "election",
     slots: &[],
     processes: 2,
-    budget: Budget { faults: 2, leads: 9, thefts: 1, ..NONE },
+    budget: Budget { leads: 3, thefts: 1, ..NONE },
     premises: &[DEPOSED, ENDED],
     ..CREATE
 };
@@ -124,7 +131,7 @@ const ELECTION: Bounds = Bounds {
 const LEADERS: Bounds = Bounds {
     name: "two leaders",
     processes: 2,
-    budget: Budget { leads: 2, ..NONE },
+    budget: Budget { ticks: 4, leads: 2, ..NONE },
     premises: &[DEPOSED, ENDED, FOUND_AGAIN, LATE],
     ..CREATE
 };
@@ -154,7 +161,6 @@ worlds! {
     drift_is_reported: REPORTED;
     what_is_to_be_retained_stays: RETAINED;
     of_two_resources_of_a_name_one_owns_it: CLAIMS;
-    two_credentials_of_a_tenant_are_one_tenant: CREDENTIALS;
     a_credential_of_another_tenant_moves_nothing: TENANTS;
     what_is_inherited_is_not_ours: INHERITED;
     a_restored_backup_takes_nothing_over: RESTORED;
@@ -173,6 +179,12 @@ macro_rules! larger_worlds {
 }
 
 larger_worlds! {
+    two_credentials_of_a_tenant_are_one_tenant: CREDENTIALS;
+    an_inherited_object_and_a_deletion: with(INHERITED, "inherited, deletion", Budget { makes: 1, deletions: 1, ..NONE });
+    a_backup_restored_and_deleted:
+        with(RESTORED, "restored, deleted", Budget { faults: 1, makes: 1, deletions: 2, restores: 1, ..NONE });
+    a_resource_that_is_edited:
+        with(CREATE, "create, edited", Budget { faults: 1, edits: 1, deletions: 1, ..NONE });
     two_faults_behind_a_cache_that_lags: Bounds {
         apart: true,
         ..with(LAG, "create, two faults", Budget { faults: 2, edits: 1, deletions: 1, ..NONE })
@@ -184,7 +196,7 @@ larger_worlds! {
     two_resources_and_two_faults: with(CLAIMS, "claims, two faults", Budget { faults: 2, deletions: 1, ..NONE });
     two_resources_behind_a_cache_that_lags:
         Bounds { lag: true, ..with(CLAIMS, "claims, lag", Budget { faults: 1, deletions: 1, ..NONE }) };
-    a_lease_that_is_taken_away: with(LEADERS, "two leaders, theft", Budget { leads: 3, thefts: 1, faults: 1, ..NONE });
+    a_lease_that_is_taken_away: with(LEADERS, "two leaders, theft", Budget { ticks: 5, leads: 3, thefts: 1, ..NONE });
 }
 
 macro_rules! mutations {

@@ -145,3 +145,20 @@ fn what_was_sent_is_known_again() {
     assert!(matches("corp"));
     assert!(!matches("other"));
 }
+
+#[test]
+fn what_an_attempt_made_is_bound_to_the_tenant_that_it_was_sent_to() {
+    use crate::crd::MfaServerStatus;
+    use crate::reconcile::facts::{Facts, Outcome, Stored};
+    use crate::reconcile::sight::binding;
+    use crate::reconcile::step::Verdict;
+
+    let mut facts = Facts::from_stored(Stored::default());
+    facts.resume(Outcome::Created);
+    let previous = MfaServerStatus::default();
+    let bound = binding(Verdict::InOrder, &previous, &facts, Some("id-1"), Some("tsg-2"), Some(&attempt()));
+    assert_eq!(bound.tenant.as_deref(), Some("tsg-1"), "whatever credential the spec names by now");
+    assert_eq!(bound.attempt.as_deref(), Some("nonce-1"));
+    let adopted = binding(Verdict::InOrder, &previous, &facts, Some("id-1"), Some("tsg-2"), None);
+    assert_eq!(adopted.tenant.as_deref(), Some("tsg-2"));
+}

@@ -502,9 +502,14 @@ fn story(mut facts: Facts, mut outcomes: Vec<Outcome>) -> String {
         }
         let outcome = match step {
             Step::TakePermit => Outcome::Granted,
+            // A record succeeds, unless the story tells otherwise.
+            Step::Record(_) if outcomes.last() == Some(&Outcome::Conflicted) => Outcome::Conflicted,
             Step::Record(verdict) => Outcome::Recorded(verdict),
             _ => outcomes.pop().unwrap_or_else(|| panic!("{steps:?} wants an outcome")),
         };
+        if matches!(step, Step::Record(_)) && outcome == Outcome::Conflicted {
+            outcomes.pop();
+        }
         facts.learn(outcome);
     }
 }
@@ -542,6 +547,19 @@ fn stories() -> String {
             story(new(), vec![READ, Outcome::Conflicted, live(stored()), READ, Outcome::Claimed, Outcome::Created]),
         ),
         ("gone before the claim", story(new(), vec![READ, Outcome::Gone])),
+        (
+            "created, then another credential named",
+            story(
+                new(),
+                vec![
+                    READ,
+                    Outcome::Claimed,
+                    Outcome::Created,
+                    Outcome::Conflicted,
+                    Outcome::Looked(stored(), Seen { tenant: Tenant::Differs, ..seen }),
+                ],
+            ),
+        ),
         (
             "an answer lost before: found",
             story(
