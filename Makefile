@@ -22,6 +22,12 @@ demo: ## Run the operator against a local control plane and the simulated API; K
 test: ## Run all tests that need no root
 	@$(WITH_TOOLS) $(CARGO) test --workspace --locked --lib --bins --tests
 
+# A quick run, or one of some PARTS, writes no page.
+.PHONY: bench
+bench: ## Measure the figures of docs/performance.md and write them there; PARTS selects, BENCH_QUICK=1 tries it out
+	@$(WITH_TOOLS) sh -c '$(CARGO) build --release --locked --target-dir "$(TARGET_DIR)" -p mfa-operator -p mfa-bench && \
+		$(if $(BENCH_QUICK),,BENCH_PAGE=docs/performance.md) exec "$(TARGET_DIR)/release/mfa-bench" $(PARTS)'
+
 .PHONY: lint
 lint: ## Check format, clippy, dependencies, scripts, and that generated files are up to date
 	@.ci/lint

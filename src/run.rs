@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -15,6 +15,7 @@ use crate::controller;
 use crate::controller::lease::{Election, Lost};
 use crate::health::{Health, Part};
 use crate::metrics::Metrics;
+use crate::reconcile::announce::Announcer;
 use crate::reconcile::deadline::Deadline;
 use crate::reconcile::facts;
 use crate::reconcile::peers::Peers;
@@ -86,7 +87,7 @@ pub async fn run(args: Run) -> Result<(), Start> {
         Election::new(kube.clone(), namespace, &args.lease_name, deadline.clone())
     });
     let context = Arc::new(Context {
-        recorder: Recorder::new(kube.clone(), reporter),
+        announcer: Announcer::new(kube.clone(), reporter),
         kube,
         client,
         credentials,
@@ -155,6 +156,9 @@ fn schedule(resync: Duration) -> Schedule {
             Class::Busy => facts::Class::Busy,
             Class::Server => facts::Class::Server,
         };
-        backoff::jittered(backoff::delay(class, failures, 0, resync, asked), rand::random())
+        let random: f64 = rand::random();
+        // A tenant's permits that come in while nobody asks are lost: what it asks for is prolonged by little.
+        let random = if class == facts::Class::Throttled && asked.is_some() { random / 10.0 } else { random };
+        backoff::jittered(backoff::delay(class, failures, 0, resync, asked), random)
     })
 }

@@ -26,6 +26,7 @@ pub mod client;
 pub mod credentials;
 pub mod error;
 pub mod inventory;
+pub mod kept;
 pub mod lists;
 pub mod token;
 mod transport;

@@ -14,8 +14,10 @@ use crate::{Result, Scale};
 const LIMIT: Duration = Duration::from_mins(10);
 const RATE: f64 = 10.0;
 const BURST: u32 = 10;
-/// What was sent before the answer had come is no disobedience.
+/// What was sent before the answer had come is no disobedience: it comes within so many microseconds.
 const ON_ITS_WAY: u64 = 20_000;
+/// The same beside other tests, on a machine that is busy.
+const ON_ITS_WAY_WHEN_BUSY: u64 = 400_000;
 
 pub(crate) async fn measure(scale: &Scale, report: &mut Report) -> Result<Vec<(&'static str, Plot)>> {
     let stage = Stage::start(false, Credentials::Bearer).await?;
@@ -34,7 +36,7 @@ pub(crate) async fn measure(scale: &Scale, report: &mut Report) -> Result<Vec<(&
         operator.terminate().await?;
         drop(ready);
         let entries = stage.simulator.log().entries();
-        rows(report, scale.storm, name, &entries);
+        rows(report, scale, name, &entries);
         lines.push(Line { name, points: served_each_second(&entries) });
         stage.tenant.configure(|options| options.rate_limit = None);
         stage.sweep().await?;
@@ -42,7 +44,6 @@ pub(crate) async fn measure(scale: &Scale, report: &mut Report) -> Result<Vec<(&
         stage
             .tenant
             .configure(|options| options.rate_limit = Some(RateLimit { rate: 1e6, burst: 1, retry_after: true }));
-        stage.client.apiserver_version().await?;
         touch(&stage).await?;
     }
     stage.stop().await?;
@@ -64,7 +65,8 @@ async fn touch(stage: &Stage) -> Result<()> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts and times")]
-fn rows(report: &mut Report, count: usize, name: &str, entries: &[Entry]) {
+fn rows(report: &mut Report, scale: &Scale, name: &str, entries: &[Entry]) {
+    let count = scale.storm;
     let refused: Vec<&Entry> = entries.iter().filter(|entry| entry.status == Some(429)).collect();
     let served: Vec<&Entry> = entries.iter().filter(|entry| entry.status.is_some_and(|status| status < 300)).collect();
     let first = entries.iter().map(|entry| entry.start_us).min().unwrap_or_default();
@@ -82,7 +84,7 @@ fn rows(report: &mut Report, count: usize, name: &str, entries: &[Entry]) {
         ),
         used >= 0.95,
     );
-    let early = early(entries, &refused);
+    let early = early(entries, &refused, if scale.quick { ON_ITS_WAY_WHEN_BUSY } else { ON_ITS_WAY });
     report.goal(
         &format!("calls before their Retry-After ({name})"),
         "0",
@@ -102,13 +104,13 @@ fn rows(report: &mut Report, count: usize, name: &str, entries: &[Entry]) {
 }
 
 /// How many calls began while the tenant had told to wait.
-fn early(entries: &[Entry], refused: &[&Entry]) -> usize {
+fn early(entries: &[Entry], refused: &[&Entry], on_its_way: u64) -> usize {
     let told: Vec<(u64, u64)> = refused
         .iter()
         .filter_map(|entry| {
             let seconds: u64 = entry.retry_after.as_deref()?.parse().ok()?;
             let end = entry.end_us?;
-            Some((end + ON_ITS_WAY, end + seconds * 1_000_000))
+            Some((end + on_its_way, end + seconds * 1_000_000))
         })
         .collect();
     entries.iter().filter(|entry| told.iter().any(|(from, to)| (*from..*to).contains(&entry.start_us))).count()
@@ -142,7 +144,7 @@ mod tests {
     fn entry(start_us: u64, status: u16, retry_after: Option<&str>) -> Entry {
         let entry = serde_json::json!({
             "seq": 1, "start_us": start_us, "end_us": start_us + 1000, "method": "POST", "path": "/",
-            "route": "mfa_servers", "tenant": null, "client": null, "folder": null, "position": null,
+            "route": "mfa-servers", "tenant": null, "client": null, "folder": null, "position": null,
             "query_name": null, "offset": null, "limit": null, "name": null, "id": null, "object": null,
             "outcome": "answered", "status": status, "retry_after": retry_after, "rule": null, "applied_us": null,
             "client_left": false,
@@ -159,6 +161,6 @@ mod tests {
             entry(1_001_000, 201, None),
         ];
         let refused: Vec<&Entry> = entries.iter().filter(|entry| entry.status == Some(429)).collect();
-        assert_eq!(early(&entries, &refused), 1);
+        assert_eq!(early(&entries, &refused, ON_ITS_WAY), 1);
     }
 }

@@ -3,7 +3,6 @@
 //! The operator is a process of its own, from the release build that an image would hold. Its judges are others: the
 //! simulator's log counts what the tenant was asked, the API server's audit log what the cluster was, and /proc what the
 //! process used. `BENCH_QUICK=1` runs all of it with few resources, so that the tests can tell that it still works.
-#![allow(clippy::multiple_crate_versions, reason = "checked by cargo deny")]
 
 mod bare;
 mod counts;
@@ -70,16 +69,23 @@ pub(crate) struct Scale {
     /// Resources of the comparison with the bare loop, and how many pairs.
     pub(crate) pairs: (usize, usize),
     /// The numbers of resources at which growth is looked at.
-    pub(crate) growth: &'static [usize],
+    pub(crate) growth: Vec<usize>,
     /// Resources that wait for a throttled tenant.
     pub(crate) storm: usize,
     /// Applies, ten a second.
     pub(crate) applies: usize,
 }
 
-const FULL: Scale =
-    Scale { quick: false, small: 200, pairs: (1000, 5), growth: &[100, 1000, 3000, 10_000], storm: 300, applies: 400 };
-const QUICK: Scale = Scale { quick: true, small: 20, pairs: (20, 1), growth: &[20, 40], storm: 20, applies: 20 };
+impl Scale {
+    fn full() -> Self {
+        let growth = vec![100, 1000, 3000, 10_000];
+        Self { quick: false, small: 200, pairs: (1000, 5), growth, storm: 300, applies: 400 }
+    }
+
+    fn quick() -> Self {
+        Self { quick: true, small: 20, pairs: (20, 1), growth: vec![20, 40], storm: 20, applies: 20 }
+    }
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -114,7 +120,10 @@ async fn run(parts: &[&str]) -> Result<()> {
         return Err(format!("there is no {unknown:?}: name some of {}, or none for all", PARTS.join(", ")).into());
     }
     let quick = std::env::var_os("BENCH_QUICK").is_some_and(|value| !value.is_empty() && value != "0");
-    let scale = if quick { QUICK } else { FULL };
+    let mut scale = if quick { Scale::quick() } else { Scale::full() };
+    if let Ok(numbers) = std::env::var("BENCH_GROWTH") {
+        scale.growth = numbers.split(',').map(str::parse).collect::<Result<_, _>>()?;
+    }
     let wanted = |part: &str| parts.is_empty() || parts.contains(&part);
     process::operator_binary()?;
     let (begun, machine) = (Instant::now(), process::machine()?);

@@ -82,7 +82,7 @@ pub struct Minted {
 /// A place in the queue for a call; the permit, once its turn has come.
 pub type Place = Arc<Mutex<Option<(Access, Permit)>>>;
 
-/// What is remembered of one resource.
+/// What is remembered of one resource. What few have is boxed: there may be many resources.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// The answer to our last write, while the cache may be older.
@@ -92,10 +92,10 @@ pub struct Memory {
     /// The value of `reconcile-requested-at` that the question was asked for.
     pub asked: Option<String>,
     /// The last refusal, while it is waited out.
-    pub delay: Option<Delay>,
-    run: Option<Run>,
+    pub delay: Option<Box<Delay>>,
+    run: Option<Box<Run>>,
     /// The answer to a create that no status holds yet.
-    pub unrecorded: Option<Unrecorded>,
+    pub unrecorded: Option<Box<Unrecorded>>,
     /// What the object was last sent of secrets, as a keyed hash; `None` where it is not known what it holds.
     pub sent: Option<u64>,
     /// The last attempt that this process recorded.
@@ -128,7 +128,7 @@ impl Memory {
             _ => (1, 1),
         };
         let same = if decoded { same } else { 0 };
-        self.run = Some(Run { class, cause, failures, same, yields: yields.clone() });
+        self.run = Some(Box::new(Run { class, cause, failures, same, yields: yields.clone() }));
         (failures, same)
     }
 
@@ -146,7 +146,7 @@ impl Memory {
 
     /// Waits the refusal out.
     pub fn wait(&mut self, delay: Duration, yields: Yields) {
-        self.delay = Some(Delay { until: Instant::now() + delay, yields });
+        self.delay = Some(Box::new(Delay { until: Instant::now() + delay, yields }));
     }
 
     /// All is well: the next refusal is the first.

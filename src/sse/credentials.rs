@@ -482,9 +482,11 @@ impl Credentials {
         result: &Result<T, Failure>,
     ) -> Settled {
         let now = Instant::now();
+        let mut throttled = None;
         match result {
             Ok(_) => permit.success(),
-            Err(failure) if matches!(failure.class, Class::Busy | Class::Throttled) => permit.congested(),
+            Err(failure) if failure.class == Class::Throttled => throttled = Some(permit.throttled()),
+            Err(failure) if failure.class == Class::Busy => permit.congested(),
             Err(_) => drop(permit),
         }
         let mut entries = self.entries();
@@ -509,10 +511,10 @@ impl Credentials {
                 Settled::Stands
             }
             Err(failure) => {
-                if failure.class == Class::Throttled {
+                if let Some(throttled) = throttled {
                     entry.throttled += 1;
                     let pause = self.schedule.delay(Class::Throttled, entry.throttled, failure.retry_after);
-                    entry.budget.pause_until(now + pause);
+                    entry.budget.throttled(&throttled, now + pause);
                 }
                 if failure.class == Class::Forbidden {
                     self.forbid(entry, access, (folder, method), failure);

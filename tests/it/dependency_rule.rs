@@ -26,6 +26,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("reconcile::compare", PURE),
     ("reconcile::report", PURE),
     ("reconcile::attempt", PURE),
+    ("sse::kept", PURE),
+    ("sse::budget::pace", PURE),
     ("claims", PURE),
     ("backoff", PURE),
     ("conditions", PURE),

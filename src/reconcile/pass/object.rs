@@ -13,6 +13,7 @@ use crate::reconcile::compare::{all_same, differences, echoed, spec_path};
 use crate::reconcile::desired::Desired;
 use crate::reconcile::facts::{Attempt, Credential, CredentialProblem, Found, List, Sameness};
 use crate::sse::inventory::Inventory;
+use crate::sse::kept::Kept;
 use crate::sse::lists::Look;
 use crate::sse::types::{Remote, VENDOR};
 use crate::sse::{self};
@@ -113,29 +114,32 @@ impl Pass {
     }
 
     /// What the folder's list shows of this resource; and whether it shows it without naming a folder.
-    pub(super) fn find(&self, inventory: &Inventory<Remote>, open: Option<&Record>) -> (Found, Option<Remote>, bool) {
-        if let Some(remote) = self.id.as_ref().and_then(|id| inventory.by_id(id)) {
-            return (Found::Ours, Some(remote.clone()), false);
+    pub(super) fn find(&self, inventory: &Inventory<Kept>, open: Option<&Record>) -> (Found, Option<Remote>, bool) {
+        let by_id = |id: &str| inventory.by_id(id).map(|kept| kept.to_remote(id));
+        if let Some(remote) = self.id.as_deref().and_then(by_id) {
+            return (Found::Ours, Some(remote), false);
         }
         let here = |remote: &Remote| remote.folder.as_deref().is_none_or(|folder| folder == self.folder.as_str());
         if self.id.is_none()
             && let Some(id) = self.annotation(ANNOTATION_ID)
         {
-            let named = inventory.by_id(&id).filter(|remote| remote.name == self.effective_name && here(remote));
+            let named = by_id(&id).filter(|remote| remote.name == self.effective_name && here(remote));
             return match named {
-                Some(remote) => (Found::Named, Some(remote.clone()), false),
+                Some(remote) => (Found::Named, Some(remote), false),
                 None => (Found::NamedElsewhere, None, false),
             };
         }
-        let candidates: Vec<&Remote> =
-            inventory.by_name(&self.effective_name).map(|(_, remote)| remote).filter(|remote| here(remote)).collect();
-        let attempted = open.and_then(|record| candidates.iter().find(|remote| record.sent.matches(&remote.fields)));
-        let (found, remote) = match (attempted, candidates.first()) {
-            (Some(remote), _) => (Found::Attempted, *remote),
-            (None, Some(remote)) => (Found::Other, *remote),
-            (None, None) => return (Found::Absent, None, false),
+        let of_name = inventory.by_name(&self.effective_name).map(|(id, kept)| kept.to_remote(id));
+        let mut candidates: Vec<Remote> = of_name.filter(here).collect();
+        let attempted = open.and_then(|record| candidates.iter().position(|it| record.sent.matches(&it.fields)));
+        let found = match attempted {
+            Some(_) => Found::Attempted,
+            None if candidates.is_empty() => return (Found::Absent, None, false),
+            None => Found::Other,
         };
-        (found, Some(remote.clone()), remote.folder.is_none())
+        let remote = candidates.swap_remove(attempted.unwrap_or(0));
+        let untold = remote.folder.is_none();
+        (found, Some(remote), untold)
     }
 
     /// An item that names no folder is this folder's only if the lists of the parent folders lack it.

@@ -104,6 +104,12 @@ impl Pass {
         if method != Method::Get && !self.context.may_write() {
             return Err(Outcome::NotLeading);
         }
+        // A permit may be older than the pause that the tenant has asked for since: the call waits for another turn.
+        if access.budget.paused_until().is_some() {
+            drop(permit);
+            self.queue(access);
+            return Err(Outcome::Queued);
+        }
         match self.context.credentials.try_forbidden(&access, self.folder, method) {
             Ok(()) => Ok((access, permit)),
             Err(failure) => Err(self.refused(&failure)),
@@ -138,7 +144,7 @@ impl Pass {
                 self.remember(|memory, server| {
                     let server = Arc::clone(server);
                     let answer = memory::Answer::Created(remote.id.clone());
-                    memory.unrecorded = Some(Unrecorded { nonce, answer, server, access });
+                    memory.unrecorded = Some(Box::new(Unrecorded { nonce, answer, server, access }));
                     memory.open = None;
                 });
                 self.holds(&desired, remote.id);
@@ -158,7 +164,7 @@ impl Pass {
                         self.remember(|memory, server| {
                             let server = Arc::clone(server);
                             let answer = memory::Answer::Refused(class, cause);
-                            memory.unrecorded = Some(Unrecorded { nonce, answer, server, access });
+                            memory.unrecorded = Some(Box::new(Unrecorded { nonce, answer, server, access }));
                             memory.open = None;
                         });
                         // Whatever stands in the way is to be seen in a newer list.
