@@ -55,6 +55,12 @@ e2e: ## Run the image on one real node (Linux, root, Debian; installs what it la
 		$(CARGO) build --locked --target-dir "$(TARGET_DIR)" -p mfa-sandbox --bins && \
 		exec env "$$node" "$$image" "$(TARGET_DIR)/debug/e2e" $(if $(STEP),"$(STEP)")'
 
+# A quick run, or one of some PARTS, writes no page.
+.PHONY: bench
+bench: ## Measure the figures of docs/performance.md and write them there; PARTS selects, BENCH_QUICK=1 tries it out
+	@$(WITH_TOOLS) sh -c '$(CARGO) build --release --locked --target-dir "$(TARGET_DIR)" -p mfa-operator -p mfa-bench && \
+		$(if $(BENCH_QUICK),,BENCH_PAGE=docs/performance.md) exec "$(TARGET_DIR)/release/mfa-bench" $(PARTS)'
+
 .PHONY: lint
 lint: ## Check format, clippy, dependencies, scripts, and that generated files are up to date
 	@.ci/lint

@@ -6,18 +6,18 @@
 //! - The operator's own writes start no pass: what it wrote is known to the pass that wrote it.
 
 mod anew;
+mod kept;
 pub mod lease;
 mod merge;
 mod trouble;
 mod watches;
+mod woken;
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Future, FutureExt, StreamExt, TryStreamExt, future, stream};
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::Event;
@@ -25,17 +25,18 @@ use kube::runtime::{PredicateConfig, WatchStreamExt};
 use kube::{Resource, ResourceExt};
 use tokio::sync::{mpsc, watch};
 
-use crate::crd::{ANNOTATION_FORCE_DELETE, ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer};
+use self::kept::{Guarded, Kept};
+use self::woken::Woken;
 use crate::health::{Part, Role};
 use crate::reconcile::{self, Context, peers};
 use crate::sse::credentials::Waiter;
 use crate::telemetry::chain;
 
-/// A resource, or one that cannot be read: it must not stop the watch of the others.
-type Guarded = DeserializeGuard<MfaServer>;
-
-/// Events of one resource within this time start one pass.
-const DEBOUNCE: Duration = Duration::from_millis(10);
+/// Events of one resource within this time start one pass. Each pass waits for it, so it is a part of every apply's way.
+const DEBOUNCE: Duration = Duration::from_millis(3);
+/// How many resources a page of the first list holds. A page is parsed as a whole: it is what a small operator needs most
+/// memory for.
+const LIST_PAGE: u32 = 100;
 
 /// Leads from now on, until `stop` resolves; passes that are under way end first.
 pub async fn run(
@@ -54,11 +55,12 @@ pub async fn run(
     let mut listing = Listing { context: Arc::clone(&context), present: HashSet::new() };
     let events = watches::servers(&context, reader.clone())
         .inspect_ok(move |event| listing.observe(event))
+        .map_ok(keep)
         .reflect(writer)
         .applied_objects()
-        .predicate_filter(|server: &Guarded| Some(worth_a_pass(server)), PredicateConfig::default());
-    let woken = stream::unfold(woken, |mut woken| async move { Some((woken.recv().await?, woken)) })
-        .filter_map(|waiter| async move { reference(&waiter) });
+        .predicate_filter(|server: &Kept| Some(server.worth()), PredicateConfig::default());
+    let handed = Woken::default();
+    let woken = handed.hand_on(woken).filter_map(|waiter| async move { reference(&waiter) });
     let pulse = health.pulse(Part::Controller).filter_map(|()| async { None });
     let woken = stream::select(woken, pulse);
     let stop = Box::pin(stop);
@@ -80,7 +82,14 @@ pub async fn run(
         .graceful_shutdown_on(async move {
             let _ = stopped.wait_for(|stopped| *stopped).await;
         })
-        .run(pass, |_, _: &Never, _| Action::await_change(), context)
+        .run(
+            move |server, context| {
+                handed.begins(&waiter_of(&*server));
+                pass(server, context)
+            },
+            |_, _: &Never, _| Action::await_change(),
+            context,
+        )
         .for_each(|result| async move {
             if let Err(error) = result {
                 // An object that went between its event and its pass is no trouble.
@@ -105,37 +114,34 @@ pub async fn run(
 #[derive(Debug, thiserror::Error)]
 pub enum Never {}
 
-async fn pass(server: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Never> {
-    match &server.0 {
-        Ok(server) => Ok(reconcile::reconcile(Arc::new(server.clone()), context).await),
-        Err(invalid) => {
+async fn pass(server: Arc<Kept>, context: Arc<Context>) -> Result<Action, Never> {
+    match server.unpack() {
+        Ok(server) => Ok(reconcile::reconcile(Arc::new(server), context).await),
+        Err(error) => {
             let resource = ObjectRef::from_obj(&*server);
-            tracing::error!(%resource, error = invalid.error, "this resource cannot be read; it is left alone until it changes");
+            tracing::error!(%resource, error, "this resource cannot be read; it is left alone until it changes");
             Ok(Action::await_change())
         }
     }
 }
 
-/// What starts a pass: another generation (a deletion is one), or a verb.
-fn worth_a_pass(server: &Guarded) -> u64 {
-    let meta = server.meta();
-    let annotations = meta.annotations.as_ref();
-    let verbs = [ANNOTATION_RECONCILE_REQUESTED_AT, ANNOTATION_FORCE_DELETE, ANNOTATION_ID];
-    let mut hash = DefaultHasher::new();
-    meta.generation.hash(&mut hash);
-    meta.deletion_timestamp.is_some().hash(&mut hash);
-    for verb in verbs {
-        annotations.and_then(|annotations| annotations.get(verb)).hash(&mut hash);
+/// The event with the resource as it is kept.
+fn keep(event: Event<Guarded>) -> Event<Kept> {
+    match event {
+        Event::Apply(server) => Event::Apply(Kept::of(server)),
+        Event::Delete(server) => Event::Delete(Kept::of(server)),
+        Event::Init => Event::Init,
+        Event::InitApply(server) => Event::InitApply(Kept::of(server)),
+        Event::InitDone => Event::InitDone,
     }
-    hash.finish()
 }
 
-fn reference(waiter: &Waiter) -> Option<ObjectRef<Guarded>> {
+fn reference(waiter: &Waiter) -> Option<ObjectRef<Kept>> {
     let (namespace, name) = waiter.split_once('/')?;
     Some(ObjectRef::new(name).within(namespace))
 }
 
-fn waiter_of(server: &Guarded) -> Waiter {
+fn waiter_of(server: &impl ResourceExt) -> Waiter {
     peers::waiter(&server.namespace().unwrap_or_default(), &server.name_any())
 }
 

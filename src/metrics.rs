@@ -136,12 +136,14 @@ struct Inner {
     watch_errors: Family<ByWatched, Counter>,
     leader: Gauge,
     known: Mutex<HashMap<Arc<str>, Known>>,
+    /// The few sets of conditions that there are: many resources share one.
+    sets: Mutex<HashSet<Arc<[Condition]>>>,
 }
 
 /// What is known of one resource.
 #[derive(Debug)]
 struct Known {
-    conditions: Box<[Condition]>,
+    conditions: Arc<[Condition]>,
     waiting: Option<Waiting>,
 }
 
@@ -187,6 +189,7 @@ impl Metrics {
             watch_errors: Family::default(),
             leader: Gauge::default(),
             known: Mutex::default(),
+            sets: Mutex::default(),
         };
         let registry = inner.register(process);
         inner.registry = registry;
@@ -224,7 +227,7 @@ impl Metrics {
         for condition in &conditions {
             self.0.resources.get_or_create(condition).inc();
         }
-        let new = Known { conditions: conditions.into_boxed_slice(), waiting };
+        let new = Known { conditions: self.0.shared(conditions), waiting };
         if let Some(old) = known.insert(Arc::clone(resource), new) {
             self.0.discount(&old);
         }
@@ -308,8 +311,19 @@ impl Inner {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same conditions, shared by all who have them.
+    fn shared(&self, conditions: Vec<Condition>) -> Arc<[Condition]> {
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(set) = sets.get(conditions.as_slice()) {
+            return Arc::clone(set);
+        }
+        let set: Arc<[Condition]> = conditions.into();
+        sets.insert(Arc::clone(&set));
+        set
+    }
+
     fn discount(&self, known: &Known) {
-        for condition in &known.conditions {
+        for condition in &*known.conditions {
             self.resources.get_or_create(condition).dec();
         }
     }

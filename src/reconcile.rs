@@ -5,6 +5,7 @@
 //! facts learn what came of it, and asks again, until the answer is to wait. A pass never waits for the tenant's turn, a
 //! list or a token: those run in tasks of their own and wake the resource.
 
+pub mod announce;
 pub mod attempt;
 pub mod compare;
 pub mod course;
@@ -33,10 +34,10 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use kube::runtime::events::Recorder;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
+use self::announce::Announcer;
 use self::deadline::Deadline;
 use self::facts::{Class, Outcome};
 use self::gap::Gaps;
@@ -120,7 +121,7 @@ pub struct Context {
     /// Who is woken.
     pub wakes: Wakes,
     /// Where events go.
-    pub recorder: Recorder,
+    pub announcer: Announcer,
     /// Where is counted.
     pub metrics: Metrics,
     /// Where is told that all goes on.
@@ -179,7 +180,8 @@ impl Context {
         let unrecorded = memory
             .and_then(Arc::into_inner)
             .and_then(|memory| memory.lock().unwrap_or_else(PoisonError::into_inner).course.unrecorded.take());
-        if let Some(Unrecorded { answer: Answer::Created(id), server, access, .. }) = unrecorded
+        if let Some(Unrecorded { answer: Answer::Created(id), server, access, .. }) =
+            unrecorded.map(|unrecorded| *unrecorded)
             && self.deletion_policy(&server) == DeletionPolicy::Delete
         {
             delete_stray(self, waiter, access, id, 0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::config::{InferConfigError, KubeconfigError};
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -18,6 +18,7 @@ use crate::controller;
 use crate::controller::lease::{Election, Lost};
 use crate::health::{Health, Part, Role};
 use crate::metrics::Metrics;
+use crate::reconcile::announce::Announcer;
 use crate::reconcile::deadline::Deadline;
 use crate::reconcile::facts;
 use crate::reconcile::gap::Gaps;
@@ -124,7 +125,7 @@ pub async fn run_told(args: Run, gaps: Gaps) -> Result<(), Start> {
         Election::new(kube.clone(), namespace, &args.lease_name, deadline.clone())
     });
     let context = Arc::new(Context {
-        recorder: Recorder::new(kube.clone(), reporter),
+        announcer: Announcer::new(kube.clone(), reporter),
         kube,
         client,
         credentials,
@@ -232,6 +233,9 @@ fn schedule(resync: Duration) -> Schedule {
             Class::Busy => facts::Class::Busy,
             Class::Server => facts::Class::Server,
         };
-        backoff::jittered(backoff::delay(class, failures, 0, resync, asked), rand::random())
+        let random: f64 = rand::random();
+        // A tenant's permits that come in while nobody asks are lost: what it asks for is prolonged by little.
+        let random = if class == facts::Class::Throttled && asked.is_some() { random / 10.0 } else { random };
+        backoff::jittered(backoff::delay(class, failures, 0, resync, asked), random)
     })
 }

@@ -28,6 +28,7 @@ pub mod error;
 #[cfg(test)]
 mod fuzz;
 pub mod inventory;
+pub mod kept;
 pub mod lists;
 pub mod token;
 mod transport;

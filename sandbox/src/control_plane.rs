@@ -32,6 +32,16 @@ const API_SERVER: &str = "kube-apiserver";
 const KUBECTL: &str = "kubectl";
 const HELM: &str = "helm";
 
+const AUDIT_LOG: &str = "audit.log";
+const AUDIT_POLICY: &str = "audit-policy.yaml";
+/// Who asked for what, and no contents.
+const POLICY: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+";
+
 /// How often a start is tried again with other ports, when somebody else took one of ours first.
 const ATTEMPTS: u32 = 4;
 const ETCD_DEADLINE: Duration = Duration::from_mins(1);
@@ -132,6 +142,7 @@ pub struct ControlPlane {
     kubeconfig: PathBuf,
     url: String,
     ports: Ports,
+    audited: bool,
     folder: TempDir,
 }
 
@@ -145,11 +156,24 @@ impl ControlPlane {
         Self::start_in(Path::new(&binaries.ok_or(Error::FindAssets)?)).await
     }
 
+    /// The same, with an API server that writes down each request: see [`ControlPlane::audit_log`].
+    ///
+    /// # Errors
+    /// As [`ControlPlane::start`].
+    pub async fn start_audited() -> Result<Self, Error> {
+        let binaries = std::env::var_os("KUBEBUILDER_ASSETS").filter(|value| !value.is_empty());
+        Self::start_as(Path::new(&binaries.ok_or(Error::FindAssets)?), true).await
+    }
+
     /// Starts a control plane from the binaries in a folder, and returns when it answers.
     ///
     /// # Errors
     /// As [`ControlPlane::start`].
     pub async fn start_in(binaries: &Path) -> Result<Self, Error> {
+        Self::start_as(binaries, false).await
+    }
+
+    async fn start_as(binaries: &Path, audited: bool) -> Result<Self, Error> {
         for name in [ETCD, API_SERVER, KUBECTL, HELM] {
             if !binaries.join(name).is_file() {
                 return Err(Error::FindBinary { folder: binaries.to_owned(), name });
@@ -157,7 +181,7 @@ impl ControlPlane {
         }
         let mut attempt = 1;
         loop {
-            match Self::start_once(binaries).await {
+            match Self::start_once(binaries, audited).await {
                 Err(error) if error.is_lost_port() && attempt < ATTEMPTS => {
                     tracing::info!(attempt, "a port was taken by somebody else, trying others");
                     attempt += 1;
@@ -167,7 +191,7 @@ impl ControlPlane {
         }
     }
 
-    async fn start_once(binaries: &Path) -> Result<Self, Error> {
+    async fn start_once(binaries: &Path, audited: bool) -> Result<Self, Error> {
         let prepare = |what| move |source| Error::Prepare { what, source };
         let folder =
             tempfile::Builder::new().prefix("mfa-control-plane-").tempdir().map_err(prepare("the temporary folder"))?;
@@ -178,6 +202,9 @@ impl ControlPlane {
         certificates.write(folder.path()).map_err(prepare("the certificates"))?;
         let kubeconfig = folder.path().join("kubeconfig");
         certificates.write_kubeconfig(&kubeconfig, &url).map_err(prepare("the kubeconfig"))?;
+        if audited {
+            std::fs::write(folder.path().join(AUDIT_POLICY), POLICY).map_err(prepare("the audit policy"))?;
+        }
         let http = certificates.client().map_err(Error::BuildClient)?;
 
         let mut watchdog = Watchdog::start(folder.path()).map_err(prepare("the watchdog"))?;
@@ -194,6 +221,7 @@ impl ControlPlane {
             kubeconfig,
             url,
             ports,
+            audited,
             folder,
         };
         control_plane.start_api_server().await?;
@@ -205,6 +233,13 @@ impl ControlPlane {
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// What the API server was asked, as a line of JSON (`audit.k8s.io/v1`, `Event`) for each request that has been
+    /// answered; empty unless the control plane was started as audited.
+    #[must_use]
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.path().join(AUDIT_LOG)
     }
 
     /// The API server's address, `https://127.0.0.1:<port>`.
@@ -254,7 +289,11 @@ impl ControlPlane {
             return Ok(());
         }
         let folder = self.folder.path();
-        let arguments = self.ports.api_server_arguments(folder);
+        let mut arguments = self.ports.api_server_arguments(folder);
+        if self.audited {
+            arguments.push(format!("--audit-policy-file={}", folder.join(AUDIT_POLICY).display()));
+            arguments.push(format!("--audit-log-path={}", folder.join(AUDIT_LOG).display()));
+        }
         let mut api_server = Process::start(&self.binaries, API_SERVER, folder, &arguments)?;
         self.watchdog
             .guard(&[api_server.id(), self.etcd.id()])

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use kube::runtime::reflector::{Lookup, ObjectRef, Store};
+use kube::runtime::reflector::{Lookup, ObjectRef};
 use kube::runtime::watcher::Event;
 
 /// What a namespace's watch has told.
@@ -47,8 +47,8 @@ where
         Self { first: Some(First { missing: namespaces, objects: HashMap::new() }), listing: HashMap::new() }
     }
 
-    /// The events of the one watch that this comes to. `known`: what its events so far have come to.
-    pub(super) fn take(&mut self, namespace: &str, told: Told<K>, known: &Store<K>) -> Vec<Event<K>> {
+    /// The events of the one watch that this comes to. `known`: what its events so far have come to in this namespace.
+    pub(super) fn take(&mut self, namespace: &str, told: Told<K>, known: impl FnOnce() -> Vec<K>) -> Vec<Event<K>> {
         match told {
             Told::Event(Event::Init) => {
                 self.listing.insert(namespace.to_owned(), Vec::new());
@@ -58,7 +58,7 @@ where
             }
             Told::Event(Event::InitDone) => {
                 let listed = self.listing.remove(namespace).unwrap_or_default();
-                let Some(first) = &mut self.first else { return anew(namespace, listed, known) };
+                let Some(first) = &mut self.first else { return anew(listed, known()) };
                 first.objects.retain(|reference, _| reference.namespace.as_deref() != Some(namespace));
                 first.objects.extend(listed.into_iter().map(|object| (reference(&object), object)));
                 return self.settled(namespace);
@@ -92,14 +92,13 @@ where
 }
 
 /// A list of a namespace that begins anew: what it shows, and what it shows no more.
-fn anew<K: Lookup + Clone + 'static>(namespace: &str, listed: Vec<K>, known: &Store<K>) -> Vec<Event<K>>
+fn anew<K: Lookup + Clone + 'static>(listed: Vec<K>, known: Vec<K>) -> Vec<Event<K>>
 where
     K::DynamicType: Default + Eq + std::hash::Hash + Clone,
 {
     let present: HashSet<ObjectRef<K>> = listed.iter().map(reference).collect();
-    let known = known.state().into_iter().filter(|object| object.namespace().as_deref() == Some(namespace));
-    let gone = known.filter(|object| !present.contains(&reference(&**object)));
-    let gone: Vec<Event<K>> = gone.map(|object| Event::Delete((*object).clone())).collect();
+    let gone = known.into_iter().filter(|object| !present.contains(&reference(object)));
+    let gone: Vec<Event<K>> = gone.map(Event::Delete).collect();
     gone.into_iter().chain(listed.into_iter().map(Event::Apply)).collect()
 }
 
@@ -152,7 +151,9 @@ mod tests {
         }
 
         fn tell(&mut self, namespace: &str, told: Told<ConfigMap>) -> Vec<String> {
-            let events = self.0.take(namespace, told, &self.1.as_reader());
+            let known = self.1.as_reader().state();
+            let known = known.iter().filter(|object| object.metadata.namespace.as_deref() == Some(namespace));
+            let events = self.0.take(namespace, told, || known.map(|object| (**object).clone()).collect());
             for event in &events {
                 self.1.apply_watcher_event(event);
             }

@@ -18,8 +18,9 @@ use kube::runtime::reflector::Store;
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
 
-use super::Guarded;
+use super::LIST_PAGE;
 use super::anew::Anew;
+use super::kept::{Guarded, Kept};
 use super::merge::{Merge, Told};
 use super::trouble::advice;
 use crate::health::{Part as Loop, Watch};
@@ -30,7 +31,7 @@ use crate::telemetry::chain;
 /// What happens to the MfaServers that are looked after, as one watch would tell it. `known`: what is known of them by it.
 pub(super) fn servers(
     context: &Arc<Context>,
-    known: Store<Guarded>,
+    known: Store<Kept>,
 ) -> BoxStream<'static, watcher::Result<Event<Guarded>>> {
     context.health.expect(Watch::MfaServers, context.settings.scope.parts());
     let Scope::Namespaces(namespaces) = &context.settings.scope else {
@@ -48,9 +49,15 @@ pub(super) fn servers(
             // Told already, and tried again.
             Err(_) => return stream::iter(Vec::new()),
         };
-        stream::iter(merge.take(&namespace, told, &known).into_iter().map(Ok).collect::<Vec<_>>())
+        stream::iter(merge.take(&namespace, told, || kept(&known, &namespace)).into_iter().map(Ok).collect::<Vec<_>>())
     });
     events.flatten().boxed()
+}
+
+/// What is known of that namespace.
+fn kept(known: &Store<Kept>, namespace: &str) -> Vec<Guarded> {
+    let known = known.state().into_iter().filter(|kept| kept.meta().namespace.as_deref() == Some(namespace));
+    known.map(|kept| kept.guarded()).collect()
 }
 
 fn servers_of(
@@ -58,8 +65,7 @@ fn servers_of(
     part: Part,
 ) -> impl futures::Stream<Item = watcher::Result<Event<Guarded>>> + Send + use<> {
     let (metrics, health, of) = (context.metrics.clone(), context.health.clone(), part.clone());
-    watcher::watcher(api::<Guarded>(&context.kube, &part), watcher::Config::default())
-        .modify(|server| server.meta_mut().managed_fields = None)
+    watcher::watcher(api::<Guarded>(&context.kube, &part), watcher::Config::default().page_size(LIST_PAGE))
         .inspect_ok(move |event| {
             if matches!(event, Event::InitDone) {
                 health.synced(Watch::MfaServers, of.as_deref());
@@ -87,7 +93,7 @@ pub(super) async fn follow_secrets(context: Arc<Context>, settled: watch::Sender
     }
     let watches = parts.into_iter().map(|part| {
         let api = api::<PartialObjectMeta<Secret>>(&context.kube, &part);
-        let events = watcher::watcher(api, watcher::Config::default()).backoff(Anew::default());
+        let events = watcher::watcher(api, watcher::Config::default().page_size(LIST_PAGE)).backoff(Anew::default());
         events.map(move |event| Some((part.clone(), event))).boxed()
     });
     // The pulse is no event: it shows that this loop goes on.

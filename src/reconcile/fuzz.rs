@@ -105,7 +105,7 @@ impl Nowhere {
         let secrets = Secrets::new(self.kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone(), versions);
         let reporter = Reporter { controller: "tests".to_owned(), instance: None };
         Arc::new(Context {
-            recorder: Recorder::new(self.kube.clone(), reporter),
+            announcer: Announcer::new(self.kube.clone(), reporter),
             kube: self.kube.clone(),
             client: self.client.clone(),
             credentials,

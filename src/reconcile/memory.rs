@@ -83,7 +83,7 @@ pub struct Looked {
 /// A place in the queue for a call; the permit, once its turn has come.
 pub type Place = Arc<Mutex<Option<(Access, Permit)>>>;
 
-/// What is remembered of one resource.
+/// What is remembered of one resource. What few have is boxed: there may be many resources.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// The answer to our last write, while the cache may be older.
@@ -91,10 +91,10 @@ pub struct Memory {
     /// The value of `reconcile-requested-at` that the question was asked for.
     pub asked: Option<String>,
     /// The last refusal, while it is waited out.
-    pub delay: Option<Delay>,
-    run: Option<Run>,
+    pub delay: Option<Box<Delay>>,
+    run: Option<Box<Run>>,
     /// What was sent and answered, and what a list has to be newer than.
-    pub course: Course<Instant, Unrecorded>,
+    pub course: Course<Instant, Box<Unrecorded>>,
     /// What the object was last sent of secrets, as a keyed hash; `None` where it is not known what it holds.
     pub sent: Option<u64>,
     /// The place in the queue for a call.
@@ -125,7 +125,7 @@ impl Memory {
             _ => (1, 1),
         };
         let same = if decoded { same } else { 0 };
-        self.run = Some(Run { class, cause, failures, same, yields: yields.clone() });
+        self.run = Some(Box::new(Run { class, cause, failures, same, yields: yields.clone() }));
         (failures, same)
     }
 
@@ -143,7 +143,7 @@ impl Memory {
 
     /// Waits the refusal out.
     pub fn wait(&mut self, delay: Duration, yields: Yields) {
-        self.delay = Some(Delay { until: Instant::now() + delay, yields });
+        self.delay = Some(Box::new(Delay { until: Instant::now() + delay, yields }));
     }
 
     /// All is well: the next refusal is the first.

@@ -116,7 +116,7 @@ impl Pass {
         let (stored, seen) = pass.look();
         pass.facts = Facts { sight, ..Facts::from_stored(stored).seeing(seen) };
         if let Some(unrecorded) = unrecorded {
-            pass.resume(unrecorded);
+            pass.resume(*unrecorded);
         }
         pass.facts.leading = pass.context.may_write();
         pass

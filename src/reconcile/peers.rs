@@ -59,14 +59,14 @@ pub struct Peers {
 #[derive(Debug, Default)]
 struct State {
     peers: HashMap<Waiter, Arc<Peer>>,
-    places: HashMap<(Folder, String), HashSet<Waiter>>,
-    ids: HashMap<String, HashSet<Waiter>>,
+    places: HashMap<(Folder, String), Vec<Waiter>>,
+    ids: HashMap<String, Vec<Waiter>>,
 }
 
 impl State {
     fn unindex(&mut self, peer: &Peer) {
         if let Some(waiters) = self.places.get_mut(&peer.place) {
-            waiters.remove(&peer.waiter);
+            waiters.retain(|waiter| *waiter != peer.waiter);
             if waiters.is_empty() {
                 self.places.remove(&peer.place);
             }
@@ -74,7 +74,7 @@ impl State {
         if let Some(id) = &peer.id
             && let Some(waiters) = self.ids.get_mut(id)
         {
-            waiters.remove(&peer.waiter);
+            waiters.retain(|waiter| *waiter != peer.waiter);
             if waiters.is_empty() {
                 self.ids.remove(id);
             }
@@ -82,9 +82,11 @@ impl State {
     }
 
     fn index(&mut self, peer: Arc<Peer>) {
-        self.places.entry(peer.place.clone()).or_default().insert(Arc::clone(&peer.waiter));
+        // One resource for each, as a rule.
+        let one = || Vec::with_capacity(1);
+        self.places.entry(peer.place.clone()).or_insert_with(one).push(Arc::clone(&peer.waiter));
         if let Some(id) = &peer.id {
-            self.ids.entry(id.clone()).or_default().insert(Arc::clone(&peer.waiter));
+            self.ids.entry(id.clone()).or_insert_with(one).push(Arc::clone(&peer.waiter));
         }
         self.peers.insert(Arc::clone(&peer.waiter), peer);
     }

@@ -109,37 +109,39 @@ impl<T> Default for Sighting<T> {
 
 /// What the folder's list shows of this resource.
 #[must_use]
-pub fn find<T: Borrow<Remote> + Clone>(inventory: &Inventory<T>, sought: Sought<'_>) -> Sighting<T> {
-    let told = |found, item: &T| Sighting { found, shown: Some(item.clone()), untold: false };
-    if let Some(item) = sought.id.and_then(|id| inventory.by_id(id)) {
+pub fn find<T: Clone, R: Borrow<Remote>>(
+    inventory: &Inventory<T>,
+    sought: Sought<'_>,
+    view: impl Fn(&str, &T) -> R,
+) -> Sighting<R> {
+    let of_id = |id: &str| inventory.by_id(id).map(|item| view(id, item));
+    let told = |found, item: R| Sighting { found, shown: Some(item), untold: false };
+    if let Some(item) = sought.id.and_then(of_id) {
         return told(Found::Ours, item);
     }
-    let here = |item: &T| item.borrow().folder.as_deref().is_none_or(|folder| folder == sought.folder.as_str());
+    let here = |item: &R| item.borrow().folder.as_deref().is_none_or(|folder| folder == sought.folder.as_str());
     if sought.id.is_none()
         && let Some(id) = sought.named
     {
-        let named = inventory.by_id(id).filter(|item| {
-            let remote: &Remote = (*item).borrow();
-            remote.name == sought.name && here(item)
-        });
+        let named = of_id(id).filter(|item| item.borrow().name == sought.name && here(item));
         return match named {
             Some(item) => told(Found::Named, item),
             None => Sighting { found: Found::NamedElsewhere, ..Sighting::default() },
         };
     }
-    let candidates: Vec<&T> = inventory.by_name(sought.name).map(|(_, item)| item).filter(|item| here(item)).collect();
-    let matches = |record: &Record, item: &&&T| {
-        let remote: &Remote = (**item).borrow();
-        record.sent.matches(&remote.fields)
+    let of_name = inventory.by_name(sought.name).map(|(id, item)| view(id, item));
+    let mut candidates: Vec<R> = of_name.filter(here).collect();
+    let attempted = sought
+        .open
+        .and_then(|record| candidates.iter().position(|item| record.sent.matches(&item.borrow().fields)));
+    let found = match attempted {
+        Some(_) => Found::Attempted,
+        None if candidates.is_empty() => return Sighting::default(),
+        None => Found::Other,
     };
-    let attempted = sought.open.and_then(|record| candidates.iter().find(|item| matches(record, item)));
-    let (found, item) = match (attempted, candidates.first()) {
-        (Some(item), _) => (Found::Attempted, *item),
-        (None, Some(item)) => (Found::Other, *item),
-        (None, None) => return Sighting::default(),
-    };
-    let remote: &Remote = item.borrow();
-    Sighting { found, shown: Some(item.clone()), untold: remote.folder.is_none() }
+    let item = candidates.swap_remove(attempted.unwrap_or(0));
+    let untold = item.borrow().folder.is_none();
+    Sighting { found, shown: Some(item), untold }
 }
 
 /// What the list of a parent folder says of an item.

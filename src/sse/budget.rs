@@ -1,4 +1,5 @@
-//! How many calls a tenant bears: a token bucket, a limit on the calls in flight that adapts to the tenant, and pauses.
+//! How many calls a tenant bears: a token bucket, a limit on the calls in flight that adapts to the tenant, pauses, and the
+//! pace that is learned from them.
 //!
 //! # Guarantees
 //! - First come, first served: nobody overtakes one who waits, [`Budget::try_acquire`] included. Only a call that
@@ -20,6 +21,9 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use self::pace::Pace;
+
+mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -66,6 +70,8 @@ pub struct Budget {
     room: Notify,
     state: Mutex<State>,
     most: usize,
+    /// What the pace's times count from.
+    epoch: Instant,
 }
 
 #[derive(Debug)]
@@ -76,6 +82,9 @@ struct State {
     /// How often the limit was halved.
     halvings: u64,
     paused_until: Option<Instant>,
+    pace: Pace,
+    /// How often the tenant has refused a call that began after the refusal before.
+    refusals: u64,
 }
 
 /// What keeps a call from being made.
@@ -94,13 +103,22 @@ impl Budget {
         let burst = NonZeroU32::new(limits.burst).unwrap_or(NonZeroU32::MIN);
         let rate = NonZeroU32::new(limits.qps)
             .map(|qps| Rate::direct_with_clock(Quota::per_second(qps).allow_burst(burst), RuntimeClock));
-        let state = State { in_flight: 0, limit: most, successes: 0, halvings: 0, paused_until: None };
+        let state = State {
+            in_flight: 0,
+            limit: most,
+            successes: 0,
+            halvings: 0,
+            paused_until: None,
+            pace: Pace::default(),
+            refusals: 0,
+        };
         Arc::new(Self {
             rate,
             turn: tokio::sync::Mutex::default(),
             room: Notify::new(),
             state: Mutex::new(state),
             most,
+            epoch: Instant::now(),
         })
     }
 
@@ -139,6 +157,19 @@ impl Budget {
         state.paused_until = state.paused_until.max(Some(instant));
     }
 
+    /// The tenant has refused a call as one too many, and nothing is to begin before this instant: a pause, from which the
+    /// tenant's pace is learned. `permit` was that call's.
+    pub fn throttled(&self, permit: &Throttled, until: Instant) {
+        let mut state = self.state();
+        state.paused_until = state.paused_until.max(Some(until));
+        let until = state.paused_until.unwrap_or(until);
+        // A call that began before the last refusal was known belongs to that one.
+        let anew = permit.refusals == state.refusals;
+        state.refusals += u64::from(anew);
+        let since = |instant: Instant| instant.saturating_duration_since(self.epoch);
+        state.pace.refused(anew, since(Instant::now()), since(until));
+    }
+
     /// When the pause ends, while there is one.
     #[must_use]
     pub fn paused_until(&self) -> Option<Instant> {
@@ -163,11 +194,17 @@ impl Budget {
             }
             state.paused_until = None;
         }
+        let due = self.epoch + state.pace.due();
+        let now = Instant::now();
+        if due > now {
+            return Err(Blocked::Until(due));
+        }
         if let Some(rate) = &self.rate {
             rate.check().map_err(|not| Blocked::Until(Instant::from_std(not.earliest_possible())))?;
         }
+        state.pace.begins(now.saturating_duration_since(self.epoch));
         state.in_flight += 1;
-        Ok(Permit { budget: Arc::clone(self), halvings: state.halvings })
+        Ok(Permit { budget: Arc::clone(self), halvings: state.halvings, refusals: state.refusals })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -182,12 +219,21 @@ pub struct Permit {
     budget: Arc<Budget>,
     /// How often the limit had been halved when the call began.
     halvings: u64,
+    /// How often the tenant had refused a call then.
+    refusals: u64,
+}
+
+/// What is known of a call that was refused as one too many.
+#[derive(Clone, Copy, Debug)]
+pub struct Throttled {
+    refusals: u64,
 }
 
 impl Permit {
     /// The tenant answered as it should.
     pub fn success(self) {
         let mut state = self.budget.state();
+        state.pace.served();
         state.successes += 1;
         if state.successes >= SUCCESSES_TO_GROW {
             state.successes = 0;
@@ -203,6 +249,13 @@ impl Permit {
             state.limit = (state.limit / 2).max(1);
         }
         state.successes = 0;
+    }
+
+    /// The tenant refused the call as one too many; [`Budget::throttled`] learns until when, while the call's place is taken
+    /// still.
+    #[must_use]
+    pub const fn throttled(&self) -> Throttled {
+        Throttled { refusals: self.refusals }
     }
 }
 

@@ -494,7 +494,7 @@ impl Credentials {
             // Before the call's place is free: whoever waits for it must find the pause.
             entry.throttled += 1;
             let pause = self.schedule.delay(Class::Throttled, entry.throttled, failure.retry_after);
-            entry.budget.pause_until(now + pause);
+            entry.budget.throttled(&permit.throttled(), now + pause);
         }
         match result {
             Ok(_) => permit.success(),

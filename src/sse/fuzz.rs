@@ -151,7 +151,7 @@ fn a_list_that_is_incomplete_proves_no_absence_and_a_complete_one_shows_all() {
             inventory
         };
         let pages = pages(text);
-        let came: BTreeSet<String> = pages.iter().flat_map(|page| &page.items).map(|(id, _)| id.clone()).collect();
+        let came: BTreeSet<String> = pages.iter().flat_map(|page| &page.items).map(|(id, _)| id.to_string()).collect();
         let mut list = Assembly::new(2);
         let (mut taken, mut dropped) = (BTreeSet::new(), 0);
         let mut next = list.first();
@@ -166,7 +166,7 @@ fn a_list_that_is_incomplete_proves_no_absence_and_a_complete_one_shows_all() {
         let complete = next == Next::Complete;
         assert!(!complete || dropped == 0, "what could not be read may be anything");
         let items = list.into_items();
-        let listed: BTreeSet<String> = items.iter().map(|(id, _)| id.clone()).collect();
+        let listed: BTreeSet<String> = items.iter().map(|(id, _)| id.to_string()).collect();
         assert_eq!(items.len(), listed.len(), "an id stands twice");
         assert!(listed.is_subset(&came));
         assert!(!complete || listed == taken, "what a page showed is missing");
@@ -239,7 +239,7 @@ fn of_a_server_that_keeps_to_its_way_a_complete_list_is_all_that_it_holds() {
                 assert!(pages < 40, "a list that does not end");
                 next = list.push(server.page(offset, limit));
             }
-            let listed: BTreeSet<String> = list.into_items().into_iter().map(|(id, ())| id).collect();
+            let listed: BTreeSet<String> = list.into_items().into_iter().map(|(id, ())| id.to_string()).collect();
             let all: BTreeSet<String> = server.ids.iter().cloned().collect();
             assert!(listed.is_subset(&all));
             if next == Next::Complete {

@@ -5,8 +5,9 @@
 //!   page shorter than the limit. One that is not proves presence, never absence.
 //! - An own write wins over any list that began before the write had ended.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{Hash, Hasher};
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
+use std::sync::Arc;
 
 /// A point in the order of this process's calls; a later one is greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +28,18 @@ pub struct Part<T> {
     pub bare: bool,
 }
 
+impl<T> Part<T> {
+    /// The same of another form of the items.
+    pub fn map<U>(self, form: impl Fn(&str, T) -> U) -> Part<U> {
+        let Self { items, dropped, total, limit, bare } = self;
+        let items = items.into_iter().map(|(id, item)| {
+            let item = form(&id, item);
+            (id, item)
+        });
+        Part { items: items.collect(), dropped, total, limit, bare }
+    }
+}
+
 /// What to ask for next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -42,8 +55,8 @@ const MOST_PAGES: u32 = 1_000;
 /// A list on its way, page by page.
 #[derive(Debug)]
 pub struct Assembly<T> {
-    items: Vec<(String, T)>,
-    ids: HashSet<String>,
+    items: Vec<(Arc<str>, T)>,
+    ids: HashSet<Arc<str>>,
     limit: u64,
     total: Option<u64>,
     pages: u32,
@@ -79,7 +92,7 @@ impl<T> Assembly<T> {
         self.pages += 1;
         let count = part.items.len() as u64 + part.dropped;
         // What cannot be decoded is no item that was seen before, unless there was as much of it.
-        let known = part.dropped == self.dropped && part.items.iter().all(|(id, _)| self.ids.contains(id));
+        let known = part.dropped == self.dropped && part.items.iter().all(|(id, _)| self.ids.contains(id.as_str()));
         if self.probed {
             // Asked for one less, the server sent as many as before: it knows no limit, and what it sent is all.
             let unpaged = known && part.items.len() == self.items.len();
@@ -95,7 +108,8 @@ impl<T> Assembly<T> {
         let unreadable = self.pages > 1 && part.items.is_empty() && part.dropped > 0;
         let mut distinct = true;
         for (id, item) in part.items {
-            if self.ids.insert(id.clone()) {
+            let id: Arc<str> = id.into();
+            if self.ids.insert(Arc::clone(&id)) {
                 self.items.push((id, item));
             } else {
                 distinct = false;
@@ -130,7 +144,8 @@ impl<T> Assembly<T> {
         let total = part.total;
         self.dropped += part.dropped;
         for (id, item) in part.items {
-            if self.ids.insert(id.clone()) {
+            let id: Arc<str> = id.into();
+            if self.ids.insert(Arc::clone(&id)) {
                 self.items.push((id, item));
             }
         }
@@ -141,7 +156,7 @@ impl<T> Assembly<T> {
 
     /// What was listed.
     #[must_use]
-    pub fn into_items(self) -> Vec<(String, T)> {
+    pub fn into_items(self) -> Vec<(Arc<str>, T)> {
         self.items
     }
 }
@@ -154,11 +169,23 @@ pub enum Write<T> {
     Deleted(String),
 }
 
+impl<T> Write<T> {
+    /// The same of another form of the item.
+    pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Write<U> {
+        match self {
+            Self::Put(id, item) => Write::Put(id, form(item)),
+            Self::Deleted(id) => Write::Deleted(id),
+        }
+    }
+}
+
 /// What a folder holds, as far as it is known.
 #[derive(Clone, Debug)]
 pub struct Inventory<T> {
-    items: HashMap<String, T>,
-    names: BTreeMap<String, Vec<String>>,
+    items: HashMap<Arc<str>, T>,
+    /// The ids by the hash of a name: whether an item bears the name, it says itself.
+    names: HashMap<u64, Vec<Arc<str>>>,
+    hasher: RandomState,
     name_of: fn(&T) -> &str,
     writes: Vec<(Mark, Write<T>)>,
     listed: Option<Listed>,
@@ -177,15 +204,16 @@ impl<T: Clone> Inventory<T> {
     /// Nothing known; `name_of` tells an item's name.
     #[must_use]
     pub fn new(name_of: fn(&T) -> &str) -> Self {
-        Self { items: HashMap::new(), names: BTreeMap::new(), name_of, writes: Vec::new(), listed: None }
+        let hasher = RandomState::new();
+        Self { items: HashMap::new(), names: HashMap::new(), hasher, name_of, writes: Vec::new(), listed: None }
     }
 
     /// Takes in a list that began at `begun`. One that is incomplete leaves what it does not show.
-    pub fn take_list(&mut self, begun: Mark, items: Vec<(String, T)>, complete: bool) {
+    pub fn take_list<I: Into<Arc<str>>>(&mut self, begun: Mark, items: Vec<(I, T)>, complete: bool) {
         if complete {
             self.items.clear();
         }
-        self.items.extend(items);
+        self.items.extend(items.into_iter().map(|(id, item)| (id.into(), item)));
         self.writes.retain(|(ended, _)| *ended > begun);
         for (_, write) in &self.writes {
             apply(&mut self.items, write);
@@ -196,30 +224,32 @@ impl<T: Clone> Inventory<T> {
 
     /// Takes in an own write that ended at `ended`.
     pub fn take_write(&mut self, ended: Mark, write: Write<T>) {
-        apply(&mut self.items, &write);
         match &write {
             Write::Put(id, item) => {
-                let ids = self.names.entry((self.name_of)(item).to_owned()).or_default();
-                if !ids.contains(id) {
-                    ids.push(id.clone());
+                let ids = self.names.entry(self.hasher.hash_one((self.name_of)(item))).or_default();
+                if !ids.iter().any(|other| **other == **id) {
+                    ids.push(id.as_str().into());
                 }
             }
             Write::Deleted(id) => {
-                self.names.retain(|_, ids| {
-                    ids.retain(|other| other != id);
-                    !ids.is_empty()
-                });
+                let name = self.items.get(id.as_str()).map(|item| self.hasher.hash_one((self.name_of)(item)));
+                if let Some(ids) = name.and_then(|name| self.names.get_mut(&name)) {
+                    ids.retain(|other| **other != **id);
+                }
             }
         }
+        apply(&mut self.items, &write);
         self.writes.push((ended, write));
     }
 
     fn index(&mut self) {
         self.names.clear();
         for (id, item) in &self.items {
-            self.names.entry((self.name_of)(item).to_owned()).or_default().push(id.clone());
+            let ids =
+                self.names.entry(self.hasher.hash_one((self.name_of)(item))).or_insert_with(|| Vec::with_capacity(1));
+            ids.push(Arc::clone(id));
         }
-        for ids in self.names.values_mut() {
+        for ids in self.names.values_mut().filter(|ids| ids.len() > 1) {
             ids.sort_unstable();
         }
     }
@@ -245,12 +275,10 @@ impl<T: Clone> Inventory<T> {
     /// The items of that name, with their ids: an inherited one may stand beside the folder's own.
     pub fn by_name<'a>(&'a self, name: &str) -> impl Iterator<Item = (&'a str, &'a T)> {
         self.names
-            .get(name)
+            .get(&self.hasher.hash_one(name))
             .into_iter()
             .flatten()
-            .filter_map(|id| {
-                self.items.get(id).filter(|item| (self.name_of)(item) == name).map(|item| (id.as_str(), item))
-            })
+            .filter_map(|id| self.items.get(id).filter(|item| (self.name_of)(item) == name).map(|item| (&**id, item)))
             .collect::<Vec<_>>()
             .into_iter()
     }
@@ -271,8 +299,9 @@ impl<T: Clone> Inventory<T> {
 /// Equal inventories answer every question alike.
 impl<T: PartialEq> PartialEq for Inventory<T> {
     fn eq(&self, other: &Self) -> bool {
+        let alike = |item: &T| self.bearers((self.name_of)(item)) == other.bearers((self.name_of)(item));
         self.items == other.items
-            && self.names == other.names
+            && self.items.values().all(alike)
             && self.writes == other.writes
             && self.listed == other.listed
     }
@@ -285,13 +314,19 @@ impl<T: Hash> Hash for Inventory<T> {
         let mut items: Vec<_> = self.items.iter().collect();
         items.sort_unstable_by_key(|(id, _)| *id);
         items.hash(state);
-        self.names.hash(state);
         self.writes.hash(state);
         self.listed.hash(state);
     }
 }
 
 impl<T> Inventory<T> {
+    /// The ids of the items of that name, in the order in which they are shown.
+    fn bearers(&self, name: &str) -> Vec<&str> {
+        let ids = self.names.get(&self.hasher.hash_one(name)).into_iter().flatten();
+        let bears = |id: &&Arc<str>| self.items.get(*id).is_some_and(|item| (self.name_of)(item) == name);
+        ids.filter(bears).map(|id| &**id).collect()
+    }
+
     /// Every mark on which anything here depends. Only their order counts, so they may be numbered anew, which keeps a
     /// model checker's states finite.
     pub fn marks(&mut self) -> impl Iterator<Item = &mut Mark> {
@@ -299,13 +334,13 @@ impl<T> Inventory<T> {
     }
 }
 
-fn apply<T: Clone>(items: &mut HashMap<String, T>, write: &Write<T>) {
+fn apply<T: Clone>(items: &mut HashMap<Arc<str>, T>, write: &Write<T>) {
     match write {
         Write::Put(id, item) => {
-            items.insert(id.clone(), item.clone());
+            items.insert(id.as_str().into(), item.clone());
         }
         Write::Deleted(id) => {
-            items.remove(id);
+            items.remove(id.as_str());
         }
     }
 }
@@ -471,10 +506,10 @@ mod tests {
     fn a_write_that_ended_before_a_list_began_is_forgotten_with_it() {
         let mut inventory = inventory();
         inventory.take_write(Mark(5), Write::Put("1".into(), "a".into()));
-        inventory.take_list(Mark(5), Vec::new(), true);
+        inventory.take_list(Mark(5), Vec::<(String, String)>::new(), true);
         assert!(inventory.is_empty() && inventory.len() == 0);
         assert_eq!(inventory.listed(), Some(Listed { begun: Mark(5), complete: true }));
-        inventory.take_list(Mark(4), Vec::new(), true);
+        inventory.take_list(Mark(4), Vec::<(String, String)>::new(), true);
         assert!(inventory.is_empty(), "an older list does not bring it back");
     }
 

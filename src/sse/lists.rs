@@ -21,7 +21,8 @@ use tracing::Instrument as _;
 use super::client::Client;
 use super::credentials::{Access, Credentials, Settled, State, Waiter, Wakes};
 use super::error::{Class, Failure, Method, Reason};
-use super::inventory::{Assembly, Inventory, Listed, Mark, Next, Write};
+use super::inventory::{Assembly, Inventory, Listed, Mark, Next, Part, Write};
+use super::kept::Kept;
 use super::types::{Folder, Remote};
 use super::{CredentialKey, Schedule};
 use crate::telemetry::{SPANS, chain};
@@ -60,7 +61,7 @@ pub enum Look {
 type Key = (CredentialKey, Folder);
 
 struct Entry {
-    inventory: Inventory<Remote>,
+    inventory: Inventory<Kept>,
     waiters: HashSet<Waiter>,
     /// A list begun before this answers no question.
     wanted: Mark,
@@ -184,7 +185,7 @@ impl Lists {
     }
 
     /// What the folder holds, as far as it is known.
-    pub fn with<R>(&self, key: &CredentialKey, folder: Folder, see: impl FnOnce(&Inventory<Remote>) -> R) -> Option<R> {
+    pub fn with<R>(&self, key: &CredentialKey, folder: Folder, see: impl FnOnce(&Inventory<Kept>) -> R) -> Option<R> {
         self.entries().get(&(key.clone(), folder)).map(|entry| see(&entry.inventory))
     }
 
@@ -192,7 +193,7 @@ impl Lists {
     pub fn wrote(&self, key: &CredentialKey, folder: Folder, write: Write<Remote>) {
         let mark = self.mark();
         if let Some(entry) = self.entries().get_mut(&(key.clone(), folder)) {
-            entry.inventory.take_write(mark, write);
+            entry.inventory.take_write(mark, write.map(Kept::of));
         }
     }
 
@@ -279,7 +280,6 @@ impl Lists {
                 let count = items.len();
                 let result = if complete { "complete" } else { "incomplete" };
                 self.client.metrics().listed(result, started.elapsed());
-                let items = items.into_iter().map(|(id, remote)| (id, remote.to_be_kept())).collect();
                 tracing::info!(credential = %key, folder = folder.as_str(), items = count, complete, duration_ms = millis, "listed");
                 entry.inventory.take_list(begun, items, complete);
                 entry.incomplete = if complete { 0 } else { entry.incomplete + 1 };
@@ -327,13 +327,20 @@ impl Lists {
         }
     }
 
+    /// A page in the form in which it is kept, sharing what is known already.
+    fn keep_part(&self, key: &CredentialKey, folder: Folder, part: Part<Remote>) -> Part<Kept> {
+        let entries = self.entries();
+        let known = entries.get(&(key.clone(), folder)).map(|entry| &entry.inventory);
+        part.map(|id, remote| Kept::of(remote).or_known(known.and_then(|known| known.by_id(id))))
+    }
+
     /// A whole list, page by page; `None` where the token has to be fetched anew first.
     async fn read(
         &self,
         key: &CredentialKey,
         mut access: Access,
         folder: Folder,
-    ) -> Result<Option<(Vec<(String, Remote)>, bool)>, Failure> {
+    ) -> Result<Option<(Vec<(Arc<str>, Kept)>, bool)>, Failure> {
         let entry_unpaged = self.entries().get(&(key.clone(), folder)).map(|entry| entry.unpaged);
         let mut unpaged = entry_unpaged.unwrap_or_default();
         let mut assembly = Assembly::new(PAGE);
@@ -359,7 +366,8 @@ impl Lists {
                 unpaged = true;
                 continue;
             }
-            next = if unpaged { assembly.push_whole(result?) } else { assembly.push(result?) };
+            let part = self.keep_part(key, folder, result?);
+            next = if unpaged { assembly.push_whole(part) } else { assembly.push(part) };
             if unpaged && let Some(entry) = self.entries().get_mut(&(key.clone(), folder)) {
                 entry.unpaged = true;
             }
@@ -371,8 +379,8 @@ impl Lists {
     }
 }
 
-fn nothing() -> Inventory<Remote> {
-    Inventory::new(|remote: &Remote| &remote.name)
+fn nothing() -> Inventory<Kept> {
+    Inventory::new(Kept::name)
 }
 
 /// When the next list begins: when it is due, or as soon as may be where somebody asks and nothing has failed.

@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use mfa_operator::{
     controller,
     crd::DeletionPolicy,
     reconcile::{
         Context, Settings,
+        announce::Announcer,
         deadline::Deadline,
         gap::Gaps,
         peers::Peers,
@@ -64,7 +65,7 @@ impl Leader {
                 wakes.clone(),
                 Versions::new(Some(Scope::Cluster), Duration::from_mins(10)),
             ),
-            recorder: Recorder::new(kube.clone(), reporter),
+            announcer: Announcer::new(kube.clone(), reporter),
             kube,
             client,
             credentials,

@@ -29,6 +29,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("reconcile::course", PURE),
     ("reconcile::sight", PURE),
     ("sse::inventory", PURE),
+    ("sse::kept", PURE),
+    ("sse::budget::pace", PURE),
     ("claims", PURE),
     ("backoff", PURE),
     ("conditions", PURE),

@@ -149,6 +149,7 @@ impl Hand<'_> {
                 folder: wanted.folder,
                 open,
             },
+            |_, item| item.clone(),
         );
         let (list, found, shown) = if sighting.untold && matches!(list, List::Complete | List::Incomplete) {
             let parents = parent.map(|parent| {

@@ -58,7 +58,7 @@ impl Pass {
 
     /// Tells the cluster's users; that it fails does not matter to anything.
     pub(super) fn announce(&self, event: Event) {
-        let recorder = self.context.recorder.clone();
+        let recorder = self.context.announcer.recorder();
         let reference = self.server.object_ref(&());
         let waiter = Arc::clone(&self.waiter);
         tokio::spawn(async move {

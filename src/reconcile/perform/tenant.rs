@@ -108,6 +108,12 @@ impl Pass {
         if method != Method::Get && !self.context.may_write() {
             return Err(Outcome::NotLeading);
         }
+        // A permit may be older than the pause that the tenant has asked for since: the call waits for another turn.
+        if access.budget.paused_until().is_some() {
+            drop(permit);
+            self.queue(access);
+            return Err(Outcome::Queued);
+        }
         match self.context.credentials.try_forbidden(&access, self.folder, method) {
             Ok(()) => Ok((access, permit)),
             Err(failure) => Err(self.refused(&failure)),
@@ -140,7 +146,7 @@ impl Pass {
                 self.remember(|memory, server| {
                     let server = Arc::clone(server);
                     let answer = memory::Answer::Created(remote.id.clone());
-                    memory.course.answered(Unrecorded { answer, server, access });
+                    memory.course.answered(Box::new(Unrecorded { answer, server, access }));
                 });
                 self.holds(&desired, remote.id);
                 Outcome::Created
@@ -157,10 +163,9 @@ impl Pass {
                 }
                 let (cause, lists) = (self.cause.clone(), Arc::clone(&self.context.lists));
                 self.remember(|memory, server| {
-                    let answer = || Unrecorded {
-                        answer: memory::Answer::Refused(class, cause),
-                        server: Arc::clone(server),
-                        access,
+                    let answer = || {
+                        let answer = memory::Answer::Refused(class, cause);
+                        Box::new(Unrecorded { answer, server: Arc::clone(server), access })
                     };
                     memory.course.not_created(&nonce, outcome, answer, || lists.mark());
                 });

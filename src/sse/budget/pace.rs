@@ -1,0 +1,222 @@
+//! Pure: the pace that a tenant permits, learned from what it served between one refusal and the next.
+//!
+//! A tenant that answers 429 counts calls in some way of its own and tells only when to come again. From the end of one
+//! pause to the end of the next it has served what it permits: that is the pace. Calls then go out evenly, each of them a
+//! little faster than the one before, until the next refusal corrects the pace.
+//!
+//! # Guarantees
+//! - Until the first refusal there is no pace, and after a long time without one there is none again.
+//! - After a pause, the next call is due at its end, not before.
+//!
+//! # Assumptions
+//! - Times are those of one monotonic clock, as the time since some instant.
+
+use std::time::Duration;
+
+/// What each call adds to the pace, in calls a second: one in a hundred every second.
+const GROWTH: f64 = 0.01;
+/// The same once nothing was refused for [`LONG`]: the tenant may permit more than it did.
+const GROWTH_LATER: f64 = 0.05;
+/// How long a pace is held before it grows faster.
+const LONG: Duration = Duration::from_secs(20);
+/// A refusal so long ago says nothing any more.
+const FORGOTTEN: Duration = Duration::from_mins(10);
+/// Nobody permits less than this, in calls a second: one has to go out for anything to be learned.
+const LEAST: f64 = 0.1;
+
+/// The pace of the calls to one tenant.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pace {
+    /// Calls a second, once learned.
+    rate: Option<f64>,
+    /// When the next call is due.
+    next: Duration,
+    /// Since when is counted: the first call, and then the end of the last pause.
+    since: Option<Duration>,
+    served: u32,
+    /// What was counted until the last refusal: since when, and how many.
+    before: Option<(Duration, u32)>,
+}
+
+impl Pace {
+    /// When the next call is due; no pace holds it back where that is now or past.
+    pub(super) const fn due(&self) -> Duration {
+        if self.rate.is_some() { self.next } else { Duration::ZERO }
+    }
+
+    /// A call begins.
+    pub(super) fn begins(&mut self, now: Duration) {
+        let since = *self.since.get_or_insert(now);
+        let Some(rate) = self.rate else { return };
+        let held = now.saturating_sub(since);
+        if held > FORGOTTEN {
+            *self = Self { since: Some(now), ..Self::default() };
+            return;
+        }
+        let interval = Duration::from_secs_f64(1.0 / rate);
+        // Whoever comes late makes good for one interval, and not for more: that would be a burst.
+        self.next = self.next.max(now.saturating_sub(interval)) + interval;
+        self.rate = Some(rate + if held > LONG { GROWTH_LATER } else { GROWTH });
+    }
+
+    /// The tenant has served a call.
+    pub(super) const fn served(&mut self) {
+        self.served = self.served.saturating_add(1);
+    }
+
+    /// The tenant has refused a call, and nothing is to begin before `until`. `anew`: the call began after the last pause;
+    /// else it belongs to what led to that pause.
+    pub(super) fn refused(&mut self, anew: bool, now: Duration, until: Duration) {
+        if anew || self.before.is_none() {
+            self.before = Some((self.since.unwrap_or(now), std::mem::take(&mut self.served)));
+        }
+        let Some((since, served)) = self.before else { return };
+        // The pause counts: the tenant's permits have come in meanwhile.
+        let took = until.saturating_sub(since).as_secs_f64().max(0.001);
+        self.rate = Some((f64::from(served.max(1)) / took).max(LEAST));
+        self.since = Some(until);
+        self.next = until;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A token bucket that answers in whole seconds when to come again.
+    struct Tenant {
+        rate: f64,
+        burst: f64,
+        permits: f64,
+        at: f64,
+    }
+
+    impl Tenant {
+        fn new(rate: f64, burst: f64) -> Self {
+            Self { rate, burst, permits: burst, at: 0.0 }
+        }
+
+        fn call(&mut self, now: f64) -> Result<(), f64> {
+            self.permits = (self.permits + (now - self.at) * self.rate).min(self.burst);
+            self.at = now;
+            if self.permits >= 1.0 {
+                self.permits -= 1.0;
+                return Ok(());
+            }
+            Err(((1.0 - self.permits) / self.rate).ceil().max(1.0))
+        }
+    }
+
+    /// What came of calls that begin as soon as they may.
+    struct Run {
+        /// The part of the permitted calls that was used.
+        used: f64,
+        refused: u32,
+        early: u32,
+    }
+
+    fn run(mut tenant: Tenant, seconds: f64, jitter: f64) -> Run {
+        let mut pace = Pace::default();
+        let (mut now, mut served, mut refused, mut early, mut told) = (0.0_f64, 0.0, 0, 0, 0.0);
+        let mut last = 0.0;
+        while now < seconds {
+            now = pace.due().as_secs_f64().max(now + 0.002);
+            early += u32::from(now < told);
+            let at = Duration::from_secs_f64(now);
+            pace.begins(at);
+            match tenant.call(now) {
+                Ok(()) => {
+                    served += 1.0;
+                    last = now;
+                    pace.served();
+                }
+                Err(wait) => {
+                    refused += 1;
+                    told = now + wait;
+                    pace.refused(true, at, Duration::from_secs_f64(now + wait * (1.0 + jitter)));
+                }
+            }
+        }
+        Run { used: served / (tenant.burst + tenant.rate * last), refused, early }
+    }
+
+    #[test]
+    fn ten_a_second_with_a_burst_of_ten_are_used_to_95_in_100_with_few_refusals() {
+        for jitter in [0.0, 0.01, 0.02] {
+            let run = run(Tenant::new(10.0, 10.0), 30.0, jitter);
+            assert!(run.used >= 0.95, "{} of what is permitted", run.used);
+            assert!(run.refused <= 4, "{} refusals in half a minute", run.refused);
+        }
+    }
+
+    #[test]
+    fn there_is_no_pace_before_the_first_refusal() {
+        let mut pace = Pace::default();
+        for _ in 0..100 {
+            pace.begins(Duration::from_secs(1));
+            pace.served();
+            assert_eq!(pace.due(), Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_what_led_to_the_pause_prolongs_it_and_counts_nothing_anew() {
+        let second = Duration::from_secs(1);
+        let mut pace = Pace::default();
+        pace.begins(Duration::ZERO);
+        for _ in 0..10 {
+            pace.served();
+        }
+        pace.refused(true, Duration::ZERO, second);
+        assert_eq!((pace.due(), pace.rate), (second, Some(10.0)));
+        pace.refused(false, second / 2, 2 * second);
+        assert_eq!((pace.due(), pace.rate), (2 * second, Some(5.0)));
+    }
+
+    #[test]
+    fn who_comes_late_makes_good_for_one_call_and_not_for_more() {
+        let mut pace = Pace { rate: Some(10.0), ..Pace::default() };
+        let now = Duration::from_secs(60);
+        pace.begins(now);
+        assert!(pace.due() <= now);
+        pace.begins(now);
+        assert!(pace.due() > now);
+    }
+
+    #[test]
+    fn a_tenant_that_permits_more_is_found_out_and_a_refusal_is_forgotten_in_time() {
+        let mut pace = Pace::default();
+        pace.begins(Duration::ZERO);
+        pace.served();
+        pace.refused(true, Duration::ZERO, Duration::from_secs(1));
+        let mut calls = 0;
+        while pace.due() < Duration::from_mins(5) {
+            pace.begins(pace.due());
+            calls += 1;
+        }
+        assert!(pace.rate > Some(20.0), "{:?} after {calls} calls", pace.rate);
+        pace.begins(Duration::from_mins(11) + Duration::from_secs(2));
+        assert_eq!(pace.due(), Duration::ZERO);
+    }
+
+    proptest! {
+        /// Whatever the tenant permits: nothing begins before its time, and most of what is permitted is used.
+        #[test]
+        fn the_pace_of_any_tenant_is_found(rate in 2.0f64..60.0, more in 1.0f64..4.0, jitter in 0.0f64..0.02) {
+            let run = run(Tenant::new(rate, (rate * more).ceil()), 120.0, jitter);
+            prop_assert_eq!(run.early, 0);
+            prop_assert!(run.used >= 0.93, "{} used, {} refused", run.used, run.refused);
+            prop_assert!(run.refused <= 15, "{} refusals in two minutes", run.refused);
+        }
+
+        /// A tenant whose burst is smaller than what a pause lets through loses more in a pause; it is not left idle.
+        #[test]
+        fn a_tenant_with_a_small_burst_is_not_left_idle(rate in 2.0f64..20.0, part in 0.5f64..1.0) {
+            let run = run(Tenant::new(rate, (rate * part).max(1.0)), 300.0, 0.02);
+            prop_assert_eq!(run.early, 0);
+            prop_assert!(run.used >= 0.75, "{} used, {} refused", run.used, run.refused);
+        }
+    }
+}
