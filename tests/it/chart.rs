@@ -173,6 +173,8 @@ async fn values_that_cannot_be_meant_are_refused_with_a_sentence() {
         ("sharedCredentials.tsgId=1234567890", "at '/sharedCredentials/tsgId': got number, want string"),
         ("commonLabels.cost=7", "at '/commonLabels/cost': got number, want string"),
         ("prometheusRule.disabled={Down}", "at '/prometheusRule/disabled/0': value must be one of 'MfaOperatorDown', "),
+        ("prometheusRule.runbookUrl=a#b", "at '/prometheusRule/runbookUrl': 'a#b' does not match pattern"),
+        ("grafanaDashboard.enable=true", "additional properties 'enable' not allowed"),
         ("http.port=80", "at '/http/port': minimum: got 80, want 1,024"),
         // The templates: what does not go together.
         ("replicas=2,leaderElection.enabled=false", "two operators would write to the same tenants"),
