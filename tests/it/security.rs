@@ -377,7 +377,7 @@ fn every_dependency_is_locked_by_its_checksum() {
         }
     }
     assert!(foreign > 100, "{foreign}");
-    assert_eq!(own, ["mfa-operator", "mfa-sandbox"]);
+    assert_eq!(own, ["mfa-bench", "mfa-fuzz", "mfa-operator", "mfa-sandbox"]);
     // The tools: each module with the sums of what it takes.
     let mut modules = 0;
     for entry in std::fs::read_dir(root.join("tools")).unwrap() {
