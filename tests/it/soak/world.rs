@@ -253,7 +253,7 @@ impl World {
             Action::Recreate { resource, spec } => self.tell(*resource, Task::Recreate(manifest(*resource, spec))),
             Action::Delete { resource } => self.tell(*resource, Task::Delete),
             Action::Ask { resource, value } => self.tell(*resource, Task::Ask(*value)),
-            Action::Drift { resource, folder, drift } => self.drift(*resource, *folder, *drift),
+            Action::Drift { resource, folder, drift } => self.drift(*resource, *folder, *drift).await,
             Action::Free { resource } => self.free(*resource),
             Action::RotateVendor { tenant, vendor, version } => self.rotate_vendor(*tenant, *vendor, *version),
             Action::RotateCredentials { tenant, version, overlap } => {
@@ -379,9 +379,17 @@ impl World {
         }
     }
 
-    fn drift(&self, resource: usize, folder: Folder, drift: Drift) {
+    /// Only what the cluster knows to be the resource's: where the answer to a create was lost and somebody edits the object
+    /// before it is found again, nothing tells it from another's, and the operator rightly leaves it alone.
+    async fn drift(&self, resource: usize, folder: Folder, drift: Drift) {
         let hand = &self.tenants[tenant(resource)];
         let Some(object) = hand.find(folder, &remote_name(resource)).filter(|object| !object.by_hand) else { return };
+        let servers: Api<MfaServer> = Api::namespaced(self.client.clone(), &namespace(tenant(resource)));
+        let name = name(resource);
+        let Ok(Ok(Some(server))) = timeout(Duration::from_secs(5), servers.get_opt(&name)).await else { return };
+        if server.status.and_then(|status| status.id).as_ref() != Some(&object.id) {
+            return;
+        }
         // It may go at this very moment.
         let _ = match drift {
             Drift::Profile => hand.edit(&object.id, &json!({ "mfa_cert_profile": "edited" })),
