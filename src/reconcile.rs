@@ -10,6 +10,7 @@ pub mod compare;
 pub mod deadline;
 pub mod desired;
 pub mod facts;
+pub mod gap;
 #[cfg(test)]
 pub(crate) mod golden;
 pub mod memory;
@@ -32,6 +33,7 @@ use tokio::time::{Instant, timeout};
 
 use self::deadline::Deadline;
 use self::facts::{Class, Outcome};
+use self::gap::Gaps;
 use self::memory::{Answer, Memory, Unrecorded};
 use self::pass::Pass;
 use self::peers::Peers;
@@ -119,6 +121,8 @@ pub struct Context {
     pub deadline: Deadline,
     /// What is remembered, by uid.
     pub memories: Mutex<HashMap<String, Arc<Mutex<Memory>>>>,
+    /// Who is told where a pass stands.
+    pub gaps: Gaps,
 }
 
 impl Context {
@@ -184,9 +188,11 @@ pub async fn reconcile(server: Arc<MfaServer>, context: Arc<Context>) -> Action 
     let memory = context.memory(&uid);
     let mut pass = Pass::begin(Arc::clone(&context), memory, server);
     pass.measure_begin();
+    let mut last = None;
     for _ in 0..MOST_STEPS {
         pass.measure_facts();
         let (rule, step) = decide(RULES, &pass.facts);
+        context.gaps.stand(&pass.waiter, last, Some(step));
         if let Step::Done(verdict) = step {
             tracing::debug!(resource = %pass.waiter, rule, verdict = ?verdict, "pass ends");
             let waiter = Arc::clone(&pass.waiter);
@@ -202,6 +208,7 @@ pub async fn reconcile(server: Arc<MfaServer>, context: Arc<Context>) -> Action 
         pass.measure_step(step, outcome);
         log(&mut pass, rule, step, outcome);
         pass.facts.learn(outcome);
+        last = Some(step);
     }
     context.metrics.passed(observe::ENDLESS, begun.elapsed());
     tracing::error!(resource = %pass.waiter, facts = ?pass.facts, "a pass that does not end: please report this");

@@ -17,6 +17,7 @@ use crate::health::{Health, Part};
 use crate::metrics::Metrics;
 use crate::reconcile::deadline::Deadline;
 use crate::reconcile::facts;
+use crate::reconcile::gap::Gaps;
 use crate::reconcile::peers::Peers;
 use crate::reconcile::secrets::Secrets;
 use crate::reconcile::{Context, Settings, Shared};
@@ -52,6 +53,14 @@ pub enum Start {
 /// # Errors
 /// [`Start`], before anything was done; or [`Start::Lost`], at once.
 pub async fn run(args: Run) -> Result<(), Start> {
+    run_told(args, Gaps::untold()).await
+}
+
+/// The same, telling where each pass stands: for a test that kills the process there.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_told(args: Run, gaps: Gaps) -> Result<(), Start> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (metrics, health) = (Metrics::new(), Health::new());
     let admin = match args.http_addr {
@@ -107,6 +116,7 @@ pub async fn run(args: Run) -> Result<(), Start> {
         },
         deadline,
         memories: Mutex::default(),
+        gaps,
     });
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

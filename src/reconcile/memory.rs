@@ -13,6 +13,7 @@ use crate::crd::MfaServer;
 use crate::sse::budget::Permit;
 use crate::sse::credentials::Access;
 use crate::sse::inventory::Mark;
+use crate::sse::types::Remote;
 
 /// How many corrections of a field within [`FLAPPING_WITHIN`] are one too many.
 const FLAPPING_CORRECTIONS: usize = 3;
@@ -79,6 +80,17 @@ pub struct Minted {
     pub acted: bool,
 }
 
+/// What was seen of the object by a pass that ended waiting for its next call's turn.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// The object's id.
+    pub id: String,
+    /// The generation of the resource.
+    pub generation: i64,
+    /// The object; `None` where there is none of that id.
+    pub shown: Option<Remote>,
+}
+
 /// A place in the queue for a call; the permit, once its turn has come.
 pub type Place = Arc<Mutex<Option<(Access, Permit)>>>;
 
@@ -104,6 +116,8 @@ pub struct Memory {
     pub open: Option<(String, Instant, bool)>,
     /// The place in the queue for a call.
     pub place: Option<Place>,
+    /// What was seen before the turn was waited for: the turn is the next call's, and not for looking once more.
+    pub looked: Option<Looked>,
     /// Failures of the API server running.
     pub kube_failures: u32,
     corrections: Vec<(String, Instant)>,

@@ -62,6 +62,8 @@ pub struct Pass {
     /// The versions of the Secrets that were read in this pass, or last sent.
     pub(super) observed: Option<Vec<ObservedSecret>>,
     pub(super) permit: Option<(Access, Permit)>,
+    /// What the last GET of this pass showed, until a write makes it old.
+    pub(super) looked: Option<memory::Looked>,
     /// The nonce of the attempt whose answer is known.
     pub(super) answered: Option<String>,
     /// What is behind the verdict.
@@ -93,6 +95,7 @@ impl Pass {
             secrets: Vec::new(),
             observed: None,
             permit: None,
+            looked: None,
             answered: None,
             cause: Cause::default(),
             wrote: false,

@@ -353,7 +353,8 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "corrected too often",
-        decide: |f| (f.bound() && f.flapping && differs(f)).then(|| stop(f, Verdict::Flapping)),
+        // A change of the spec is no correction.
+        decide: |f| (f.bound() && f.was_in_order && f.flapping && differs(f)).then(|| stop(f, Verdict::Flapping)),
     },
     Rule {
         name: "a write needs the secrets",

@@ -1,7 +1,8 @@
 //! How many calls a tenant bears: a token bucket, a limit on the calls in flight that adapts to the tenant, and pauses.
 //!
 //! # Guarantees
-//! - First come, first served: nobody overtakes one who waits, [`Budget::try_acquire`] included.
+//! - First come, first served: nobody overtakes one who waits, [`Budget::try_acquire`] included. Only a call that
+//!   finishes what a turn began comes next to the first of the queue ([`Budget::acquire_next`]).
 //! - Nothing is taken before everything is free, so a dropped [`Budget::acquire`] loses nothing.
 //! - A pause starts no call; it never ends earlier than the latest instant that was asked for.
 //!
@@ -113,15 +114,23 @@ impl Budget {
     /// The right to one call, when its turn has come. Dropping the future gives its place up and loses nothing.
     pub async fn acquire(self: Arc<Self>) -> Permit {
         let turn = self.turn.lock().await;
-        let permit = loop {
-            match self.take() {
-                Ok(permit) => break permit,
-                Err(Blocked::Full) => self.room.notified().await,
-                Err(Blocked::Until(instant)) => sleep_until(instant).await,
-            }
-        };
+        let permit = Arc::clone(&self).acquire_next().await;
         drop(turn);
         permit
+    }
+
+    /// The same beside the queue: for whoever has had a turn, and has to make one more call for the first to be of use.
+    pub async fn acquire_next(self: Arc<Self>) -> Permit {
+        loop {
+            // Listening begins before looking, so that a place that becomes free in between is not missed.
+            let mut room = std::pin::pin!(self.room.notified());
+            room.as_mut().enable();
+            match self.take() {
+                Ok(permit) => return permit,
+                Err(Blocked::Full) => room.await,
+                Err(Blocked::Until(instant)) => sleep_until(instant).await,
+            }
+        }
     }
 
     /// Starts no call before this instant.
@@ -200,7 +209,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.budget.state().in_flight -= 1;
-        // Also wakes for a limit that has just grown: the one who waits looks again, and one at a time waits.
+        // Also wakes for a limit that has just grown: one who waits looks again, and wakes the next when it is done.
         self.budget.room.notify_one();
     }
 }

@@ -482,14 +482,22 @@ impl Credentials {
         result: &Result<T, Failure>,
     ) -> Settled {
         let now = Instant::now();
+        let mut entries = self.entries();
+        // An older version's call says nothing of the present one.
+        let mut entry = entries.get_mut(&access.key).filter(|entry| entry.epoch == access.epoch);
+        if let (Err(failure), Some(entry)) = (result, &mut entry)
+            && failure.class == Class::Throttled
+        {
+            // Before the call's place is free: whoever waits for it must find the pause.
+            entry.throttled += 1;
+            let pause = self.schedule.delay(Class::Throttled, entry.throttled, failure.retry_after);
+            entry.budget.pause_until(now + pause);
+        }
         match result {
             Ok(_) => permit.success(),
             Err(failure) if matches!(failure.class, Class::Busy | Class::Throttled) => permit.congested(),
             Err(_) => drop(permit),
         }
-        let mut entries = self.entries();
-        // An older version's call says nothing of the present one.
-        let entry = entries.get_mut(&access.key).filter(|entry| entry.epoch == access.epoch);
         let Some(entry) = entry else { return Settled::Stands };
         match result {
             Ok(_) => {
@@ -509,11 +517,6 @@ impl Credentials {
                 Settled::Stands
             }
             Err(failure) => {
-                if failure.class == Class::Throttled {
-                    entry.throttled += 1;
-                    let pause = self.schedule.delay(Class::Throttled, entry.throttled, failure.retry_after);
-                    entry.budget.pause_until(now + pause);
-                }
                 if failure.class == Class::Forbidden {
                     self.forbid(entry, access, (folder, method), failure);
                 } else if let Some(rejection) = entry.forbidden.get_mut(&(folder, method)) {
@@ -576,10 +579,14 @@ impl Credentials {
         Settled::Stands
     }
 
-    /// The tenant's budget, which this credential's becomes if the tenant has none.
+    /// The tenant's budget, which this credential's becomes if the tenant has none. What the tenant asked this credential
+    /// to wait for holds for all from now on.
     fn shared_budget(&self, tenant: &Arc<str>, own: &Arc<Budget>) -> Arc<Budget> {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(budget) = tenants.get(tenant).and_then(Weak::upgrade) {
+            if let Some(until) = own.paused_until() {
+                budget.pause_until(until);
+            }
             return budget;
         }
         tenants.retain(|_, budget| budget.strong_count() > 0);

@@ -8,9 +8,12 @@ use kube::ResourceExt as _;
 use kube::api::ListParams;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
-use mfa_sandbox::simulator::{Entry, Folder, Log, Options, RateLimit, Reply, Route, Rule, TenantOptions, WriteLock};
+use mfa_sandbox::simulator::{
+    Entry, Folder, Log, Options, Position, RateLimit, Reply, Route, Rule, TenantOptions, WriteLock,
+};
 use serde_json::{Value, json};
 
+use crate::faults::foreign;
 use crate::harness::LIMIT;
 use crate::operator::{Stage, TENANT, TOKEN, okta_with, says};
 
@@ -219,4 +222,37 @@ async fn a_write_lock_that_fails_others_makes_the_operator_send_fewer_at_a_time(
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).expect("a short time")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_that_wait_for_their_turns_look_once_each_and_then_write() {
+    let stage = Stage::new().await;
+    let mine = [many("edited", 20, &json!({})), many("gone", 10, &json!({}))].concat();
+    let first = stage.operator().flag("--api-qps", "0").start();
+    apply_all(&stage, &mine).await;
+    all_ready(&stage, &mine).await;
+    assert_eq!(first.terminate().await.code(), Some(0));
+    for object in stage.tenant.objects() {
+        if object.name.starts_with("edited") {
+            stage.tenant.edit(&object.id, &json!({ "mfa_cert_profile": "edited" })).unwrap();
+        } else {
+            stage.tenant.delete(&object.id).unwrap();
+        }
+    }
+    let adopted = many("adopted", 10, &json!({ "adoptionPolicy": "Always" }));
+    for (name, _) in &adopted {
+        stage.tenant.create(Folder::MobileUsers, Position::Pre, &foreign(name, "theirs")).unwrap();
+    }
+    apply_all(&stage, &adopted).await;
+    stage.simulator.log().reset();
+
+    // So few turns that somebody is always waiting for one.
+    let second = stage.operator().flag("--resync-interval", "1h").flag("--request-timeout", "1m");
+    let _second = second.flag("--api-qps", "20").flag("--api-burst", "1").start();
+    let written = |log: &Log| {
+        log.answered("PUT", Route::MfaServer, 200) == 30 && log.answered("POST", Route::MfaServers, 201) == 10
+    };
+    stage.wait_requests("all writes", written).await;
+    assert_eq!(stage.simulator.log().count("GET", Route::MfaServer), 40, "{:?}", stage.simulator.log().summary());
+    assert!(stage.tenant.objects().iter().all(|object| object.field("/mfa_cert_profile") == Some(&json!("corp-ca"))));
 }

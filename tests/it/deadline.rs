@@ -10,7 +10,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use mfa_operator::{
     controller,
     crd::DeletionPolicy,
-    reconcile::{Context, Settings, deadline::Deadline, peers::Peers, secrets::Secrets},
+    reconcile::{Context, Settings, deadline::Deadline, gap::Gaps, peers::Peers, secrets::Secrets},
     sse::{
         self, Limits, Schedule, TokenEndpoint,
         credentials::{Credentials, Wakes},
@@ -69,6 +69,7 @@ impl Leader {
             memories: Mutex::default(),
             metrics: mfa_operator::metrics::Metrics::new(),
             health: mfa_operator::health::Health::new(),
+            gaps: Gaps::untold(),
         };
         let (stop, stopped) = oneshot::channel();
         let stopped = async {

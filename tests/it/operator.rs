@@ -97,6 +97,11 @@ pub(crate) async fn quiet() -> SemaphorePermit<'static> {
     TURNS.acquire_many(others).await.expect("the semaphore is never closed")
 }
 
+/// Keeps room for one more control plane beside those of the stages; for a test that has no [`Stage`].
+pub(crate) async fn room() -> SemaphorePermit<'static> {
+    TURNS.acquire().await.expect("the semaphore is never closed")
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         locked(&IDLE).push(self.cluster);
@@ -177,6 +182,7 @@ impl Stage {
             flags: flags.into_iter().map(|(flag, value)| (flag.to_owned(), value)).collect(),
             environment: BTreeMap::from([("RUST_LOG".to_owned(), "info".to_owned())]),
             kubeconfig: self.namespace.cluster.control_plane.kubeconfig().to_owned(),
+            program: operator(),
         }
     }
 
@@ -378,6 +384,7 @@ pub(crate) struct Launch<'a> {
     flags: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
     kubeconfig: PathBuf,
+    program: Command,
 }
 
 impl Launch<'_> {
@@ -399,34 +406,40 @@ impl Launch<'_> {
         self
     }
 
+    /// Another program that takes its flags from the environment alone.
+    pub(crate) fn program(mut self, program: Command) -> Self {
+        for (flag, value) in std::mem::take(&mut self.flags) {
+            let variable = format!("MFA_OPERATOR_{}", flag.trim_start_matches('-').replace('-', "_").to_uppercase());
+            let value = if value.is_empty() { "true".to_owned() } else { value };
+            self.environment.insert(variable, value);
+        }
+        self.program = program;
+        self
+    }
+
     /// Starts it.
-    pub(crate) fn start(self) -> Operator {
-        let mut command = operator();
+    pub(crate) fn start(mut self) -> Operator {
         for (flag, value) in &self.flags {
-            command.arg(flag);
+            self.program.arg(flag);
             if !value.is_empty() {
-                command.arg(value);
+                self.program.arg(value);
             }
         }
-        let mut child = command
-            .envs(&self.environment)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .spawn()
-            .expect("the operator's process");
-        let guard = guard(child.id().expect("a running process"));
-        let log = Log::default();
-        let readers = [
-            log.read(child.stdout.take().expect("the operator's standard output")),
-            log.read(child.stderr.take().expect("the operator's standard error")),
-        ];
-        locked(&self.stage.logs).push(log.clone());
-        Operator { guard, child, log, readers: Some(readers) }
+        self.program.envs(&self.environment).env("KUBECONFIG", &self.kubeconfig);
+        let operator = Operator::spawn(self.program);
+        locked(&self.stage.logs).push(operator.log.clone());
+        operator
     }
 }
 
 /// The operator's binary with nothing in its environment but a free port for probes and scrapes, so that many run at once.
 pub(crate) fn operator() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mfa-operator"));
+    bare(env!("CARGO_BIN_EXE_mfa-operator").as_ref())
+}
+
+/// The same for any program that runs the operator.
+pub(crate) fn bare(program: &std::ffi::OsStr) -> Command {
+    let mut command = Command::new(program);
     command
         .env_clear()
         .env("MFA_OPERATOR_HTTP_ADDR", "127.0.0.1:0")
@@ -460,6 +473,18 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
+    /// Starts what [`bare`] has prepared.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the operator's process");
+        let guard = guard(child.id().expect("a running process"));
+        let log = Log::default();
+        let readers = [
+            log.read(child.stdout.take().expect("the operator's standard output")),
+            log.read(child.stderr.take().expect("the operator's standard error")),
+        ];
+        Self { guard, child, log, readers: Some(readers) }
+    }
+
     /// What it has written so far.
     pub(crate) fn log(&self) -> &Log {
         &self.log
@@ -508,6 +533,11 @@ impl Operator {
             reader.await.expect("the reader of the operator's output");
         }
         status.expect("how the operator ended")
+    }
+
+    /// Waits for its end, however long that takes.
+    pub(crate) async fn died(&mut self) {
+        let _ = self.child.wait().await;
     }
 
     /// Whether it runs.

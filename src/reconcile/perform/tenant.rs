@@ -11,8 +11,9 @@ use crate::reconcile::attempt::Attempt as Record;
 use crate::reconcile::compare::{self, is_unwritable};
 use crate::reconcile::desired::Desired;
 use crate::reconcile::facts::{Answer, Class, Found, Outcome, Sameness, Secrets, Sight};
-use crate::reconcile::memory::{self, Minted, Unrecorded};
+use crate::reconcile::memory::{self, Looked, Minted, Unrecorded};
 use crate::reconcile::pass::{Pass, broken, class, secret_cause};
+use crate::reconcile::step::Step;
 use crate::sse::credentials::{Access, Settled, State, Waiter};
 use crate::sse::inventory::Write;
 use crate::sse::types::Remote;
@@ -81,8 +82,10 @@ impl Pass {
         self.remember(|memory, _| memory.place = Some(Arc::clone(&place)));
         let (waiter, wakes) = (Arc::clone(&self.waiter), self.context.wakes.clone());
         let (metrics, begun) = (self.context.metrics.clone(), Instant::now());
+        let halfway = self.looked.is_some();
         tokio::spawn(async move {
-            let permit = Arc::clone(&access.budget).acquire().await;
+            let budget = Arc::clone(&access.budget);
+            let permit = if halfway { budget.acquire_next().await } else { budget.acquire().await };
             metrics.waited_for_turn(begun.elapsed());
             let put = |value| std::mem::replace(&mut *place.lock().unwrap_or_else(PoisonError::into_inner), value);
             put(Some((access, permit)));
@@ -118,6 +121,7 @@ impl Pass {
         };
         let Some(record) = Record::of(&self.server) else { return Outcome::KubeFailed };
         let nonce = record.nonce;
+        self.looked = None;
         self.remember(|memory, _| {
             memory.minted = Some(Minted { nonce: nonce.clone(), acted: true });
             memory.open = Some((nonce.clone(), Instant::now(), false));
@@ -210,8 +214,30 @@ impl Pass {
         }
     }
 
+    /// What an earlier pass saw, before it had to wait for the turn that this one has: looking once more would use the turn
+    /// up, and where many wait, the write after it would never come.
+    fn seen_before(&mut self, id: &str) -> Option<Looked> {
+        let (generation, listed) = (self.generation, self.facts.found == Found::Ours);
+        let looked = self.remember(|memory, _| memory.looked.take())?;
+        let holds = looked.id == id && looked.generation == generation && (looked.shown.is_some() || !listed);
+        holds.then_some(looked)
+    }
+
+    /// What a GET showed.
+    fn saw(&mut self, looked: Looked) -> Outcome {
+        self.looked = Some(looked.clone());
+        let Some(remote) = looked.shown else { return Outcome::Absent };
+        self.shown = Some(remote);
+        let fields = self.compare();
+        let (echo, unwritable) = self.judge_shown();
+        Outcome::Present { fields, echo, unwritable }
+    }
+
     pub(super) async fn get(&mut self) -> Outcome {
         let Some(id) = self.id.clone() else { return Outcome::KubeFailed };
+        if let Some(looked) = self.seen_before(&id) {
+            return self.saw(looked);
+        }
         let (access, permit) = match self.use_permit(Method::Get) {
             Ok(call) => call,
             Err(outcome) => return outcome,
@@ -224,12 +250,13 @@ impl Pass {
         match result {
             Ok(Some(remote)) => {
                 self.context.credentials.sighted(&self.key);
-                self.shown = Some(remote);
-                let fields = self.compare();
-                let (echo, unwritable) = self.judge_shown();
-                Outcome::Present { fields, echo, unwritable }
+                self.saw(Looked { id, generation: self.generation, shown: Some(remote) })
             }
-            Ok(None) => self.absent(&id),
+            Ok(None) => {
+                let outcome = self.absent(&id);
+                self.looked = Some(Looked { id, generation: self.generation, shown: None });
+                outcome
+            }
             Err(failure) => self.refused(&failure),
         }
     }
@@ -252,6 +279,7 @@ impl Pass {
             Err(outcome) => return outcome,
         };
         let body = desired.overlay(&shown.fields, &self.secrets);
+        self.looked = None;
         self.remember(|memory, _| memory.sent = None);
         let client = self.context.client.clone();
         let result = self.context.write(Method::Put, client.replace(&access.token, &id, &body)).await;
@@ -347,8 +375,10 @@ pub(in crate::reconcile) fn delete_stray(
                 sleep(context.delay(Class::Server, failures, 0, None)).await;
             }
             let _permit = Arc::clone(&access.budget).acquire().await;
+            context.gaps.stand(&waiter, None, Some(Step::DeleteStray));
             match context.write(Method::Delete, context.client.delete(&access.token, &id)).await {
                 Ok(_) => {
+                    context.gaps.stand(&waiter, Some(Step::DeleteStray), None);
                     tracing::info!(resource = %waiter, id, "the object of a resource that is gone is deleted");
                     return;
                 }

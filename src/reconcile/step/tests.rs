@@ -349,6 +349,10 @@ fn situations() -> Table {
                 Facts { fields: Sameness::Differs, report_drift: true, ..known() },
             ),
             ("edited in the tenant, again and again", Facts { fields: Sameness::Differs, flapping: true, ..known() }),
+            (
+                "... and the spec has changed since",
+                Facts { fields: Sameness::Differs, flapping: true, was_in_order: false, ..known() },
+            ),
             ("its secret was edited in the tenant", Facts { echo: Sameness::Differs, ..known() }),
             ("it echoes a secret that has not been read", Facts { verifiable: true, ..known() }),
             (

@@ -52,6 +52,41 @@ async fn no_more_calls_are_in_flight_than_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_finishes_what_a_turn_began_does_not_wait_for_the_whole_queue_nor_hold_it_up() {
+    for budget in [budget(0, 0, 1), budget(10, 1, 8)] {
+        let held = acquire(&budget).await;
+        let (sender, mut served) = tokio::sync::mpsc::unbounded_channel();
+        for number in 0..20 {
+            let (budget, sender) = (Arc::clone(&budget), sender.clone());
+            tokio::spawn(async move {
+                let permit = budget.acquire().await;
+                sender.send(number).unwrap();
+                drop(permit);
+            });
+        }
+        tokio::task::yield_now().await;
+        for number in 100..102 {
+            let (budget, sender) = (Arc::clone(&budget), sender.clone());
+            tokio::spawn(async move {
+                let permit = budget.acquire_next().await;
+                sender.send(number).unwrap();
+                drop(permit);
+            });
+        }
+        tokio::task::yield_now().await;
+        drop((held, sender));
+        let mut order = Vec::new();
+        while let Some(number) = timeout(60 * SECOND, served.recv()).await.expect("nobody waits for ever") {
+            order.push(number);
+        }
+        assert_eq!(order.len(), 22);
+        let (next, queue): (Vec<_>, Vec<_>) = order.iter().enumerate().partition(|(_, number)| **number >= 100);
+        assert!(next.iter().all(|(place, _)| *place < 8), "{order:?}");
+        assert!(queue.is_sorted_by_key(|(_, number)| **number), "{order:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_came_first_is_served_first_and_nobody_overtakes() {
     let budget = budget(0, 0, 1);
     let held = acquire(&budget).await;

@@ -558,6 +558,23 @@ async fn credentials_share_their_tenants_budget_once_the_api_has_taken_them() {
 }
 
 #[tokio::test]
+async fn a_pause_of_new_credentials_holds_for_all_once_they_are_accepted() {
+    let world = World::giving(899).await;
+    let keys = ["old", "new"].map(|name| CredentialKey::new(format!("team/{name}")));
+    let [old, new] = keys.each_ref().map(|key| {
+        world.credentials.put(key, "1", jwt(&format!(r#"{{"tsg_id":"tsg-1","key":"{key}"}}"#)));
+        ready(world.credentials.access(key, &waiter("team/corp")))
+    });
+    world.answered(&old, Method::Get, Ok(()));
+    world.answered(&new, Method::Get, Err(throttled(Some(MINUTE))));
+    assert!(old.budget.paused_until().is_none(), "its word alone does not count");
+    world.answered(&new, Method::Get, Ok(()));
+    let shared = ready(world.credentials.access(&keys[1], &waiter("team/corp"))).budget;
+    assert!(Arc::ptr_eq(&shared, &old.budget));
+    assert!(shared.paused_until().is_some(), "the tenant has asked to be left alone");
+}
+
+#[tokio::test]
 async fn a_tenants_budget_lasts_while_a_credential_has_it() {
     let world = World::giving(899).await;
     let verified = |version: &str| {
