@@ -22,6 +22,16 @@ demo: ## Run the operator against a local control plane and the simulated API; K
 test: ## Run all tests that need no root
 	@$(WITH_TOOLS) $(CARGO) test --workspace --locked --lib --bins --tests
 
+# A run that fails prints its seed; the same SEED, MINUTES and RESOURCES make the same things happen again.
+SEED ?=
+MINUTES ?= 5
+RESOURCES ?= 500
+
+.PHONY: soak
+soak: ## Hundreds of resources under faults, restarts and changes: SEED=1 MINUTES=5 RESOURCES=500
+	@$(WITH_TOOLS) SOAK_SEED="$(SEED)" SOAK_MINUTES="$(MINUTES)" SOAK_RESOURCES="$(RESOURCES)" \
+		$(CARGO) test --locked -p mfa-operator --test it soak::a_soak_as_long_as_is_wanted -- --exact --nocapture
+
 .PHONY: lint
 lint: ## Check format, clippy, dependencies, scripts, and that generated files are up to date
 	@.ci/lint

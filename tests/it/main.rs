@@ -26,5 +26,6 @@ mod leader;
 mod lifecycle;
 mod no_secret;
 mod operator;
+mod soak;
 mod steps;
 mod stop;
