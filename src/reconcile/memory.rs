@@ -109,6 +109,15 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Keeps the answer to our own write, which is newer than the cache. Who wrote which field is not asked by anybody, and
+    /// is many times the size of the rest.
+    pub fn keep(&mut self, mut answer: MfaServer) -> Arc<MfaServer> {
+        answer.metadata.managed_fields = None;
+        let answer = Arc::new(answer);
+        self.newest = Some(Arc::clone(&answer));
+        answer
+    }
+
     /// Counts a refusal; answers how often it came running, and how often with the same words, where it had any that were
     /// `decoded`.
     pub fn count(

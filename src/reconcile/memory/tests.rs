@@ -161,3 +161,25 @@ async fn a_place_that_nobody_will_fill_is_none() {
     drop(place);
     assert!(!memory.is_queued());
 }
+
+/// With thousands of resources, what the API server tells of the writers of fields would be most of the process's memory.
+#[test]
+fn of_the_answer_to_a_write_the_writers_of_its_fields_are_not_kept() {
+    let answer: MfaServer = serde_json::from_value(serde_json::json!({
+        "apiVersion": "sse.mfa-operator.io/v1alpha1",
+        "kind": "MfaServer",
+        "metadata": {
+            "name": "corp",
+            "resourceVersion": "7",
+            "managedFields": [{"manager": "somebody", "operation": "Apply", "fieldsV1": {"f:spec": {"f:folder": {}}}}],
+        },
+        "spec": {"folder": "Shared", "mfaCertProfile": "corp-ca"},
+    }))
+    .unwrap();
+    assert!(answer.metadata.managed_fields.is_some());
+    let mut memory = Memory::default();
+    let kept = memory.keep(answer);
+    assert_eq!(kept.metadata.managed_fields, None);
+    assert_eq!(kept.metadata.resource_version.as_deref(), Some("7"));
+    assert!(Arc::ptr_eq(&kept, memory.newest.as_ref().unwrap()));
+}

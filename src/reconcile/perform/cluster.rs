@@ -71,10 +71,8 @@ impl Pass {
 
     /// The answer to our own write is newer than the cache.
     pub(super) fn took(&mut self, server: MfaServer) {
-        let server = Arc::new(server);
         self.remember(|memory, known| {
-            *known = Arc::clone(&server);
-            memory.newest = Some(server);
+            *known = memory.keep(server);
             memory.kube_failures = 0;
         });
     }

@@ -39,7 +39,9 @@ async fn lives(scene: &Scene, before: &Pod, restarts: u64) -> Result {
 pub(super) async fn api_server(scene: &mut Scene) -> Result<String> {
     let mut said = Vec::new();
     for (name, value, outage, restarts) in OUTAGES {
-        let pod = scene.upgrade(&[value], 1).await?.remove(0);
+        // Without leader election, the chart has no role for the lease: nobody may be at work while it is taken away.
+        scene.upgrade(&["replicas=0"], 0).await?;
+        let pod = scene.upgrade(&[value, "replicas=1"], 1).await?.remove(0);
         scene.ready("corp").await?;
         scene.node.stop_api_server()?;
         tokio::time::sleep(outage).await;
