@@ -141,12 +141,3 @@ pub(crate) const LONG_DEADLINE: Mutant = Mutant {
     timing: Timing { renew_deadline: std::time::Duration::from_secs(4), ..TIMING },
     ..REAL
 };
-
-pub(crate) const INHERITED_IS_OURS: Mutant = Mutant {
-    name: "an item that names no folder is this folder's",
-    decide: |facts| {
-        let found = if facts.found == Found::Untold { Found::Other } else { facts.found };
-        by(Facts { found, ..*facts })
-    },
-    ..REAL
-};

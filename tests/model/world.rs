@@ -814,8 +814,7 @@ impl World {
     pub(crate) fn fair(&self, state: &State) -> Option<Action> {
         let mut actions = Vec::new();
         self.due(state, &mut actions);
-        let first = actions.first().copied();
-        first
+        actions.first().copied()
     }
 
     /// What is begun anew when nothing is under way, in a run without faults.

@@ -54,7 +54,7 @@ const CREATE: Bounds = Bounds {
     apart: false,
     inherits: false,
     budget: Budget { faults: 1, deletions: 1, ..NONE },
-    premises: &[FOUND_AGAIN, LATE, INCOMPLETE, CONFLICTED],
+    premises: &[FOUND_AGAIN, LATE, INCOMPLETE, CONFLICTED, RESUMED],
 };
 /// The same behind a cache that lags.
 const LAG: Bounds =
