@@ -12,9 +12,9 @@ pub mod course;
 pub mod deadline;
 pub mod desired;
 pub mod facts;
-pub mod gap;
 #[cfg(test)]
 mod fuzz;
+pub mod gap;
 #[cfg(test)]
 pub(crate) mod golden;
 pub mod memory;

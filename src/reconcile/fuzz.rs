@@ -102,7 +102,8 @@ impl Nowhere {
         let credentials = Credentials::new(self.endpoint.clone(), Limits::default(), schedule.clone(), wakes.clone());
         let lists = Lists::new(self.client.clone(), Arc::clone(&credentials), schedule, resync, wakes.clone());
         let versions = Versions::new(Some(Scope::Cluster), resync);
-        let secrets = Secrets::new(self.kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone(), versions);
+        let secrets =
+            Secrets::new(self.kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone(), versions);
         let reporter = Reporter { controller: "tests".to_owned(), instance: None };
         Arc::new(Context {
             announcer: Announcer::new(self.kube.clone(), reporter),

@@ -131,9 +131,8 @@ pub fn find<T: Clone, R: Borrow<Remote>>(
     }
     let of_name = inventory.by_name(sought.name).map(|(id, item)| view(id, item));
     let mut candidates: Vec<R> = of_name.filter(here).collect();
-    let attempted = sought
-        .open
-        .and_then(|record| candidates.iter().position(|item| record.sent.matches(&item.borrow().fields)));
+    let attempted =
+        sought.open.and_then(|record| candidates.iter().position(|item| record.sent.matches(&item.borrow().fields)));
     let found = match attempted {
         Some(_) => Found::Attempted,
         None if candidates.is_empty() => return Sighting::default(),

@@ -67,9 +67,9 @@ impl Pass {
             folder: self.folder,
             open,
         };
-        let sighting = context.lists.with(&self.key, self.folder, |inventory| {
-            find(inventory, sought, |id, kept| kept.to_remote(id))
-        });
+        let sighting = context
+            .lists
+            .with(&self.key, self.folder, |inventory| find(inventory, sought, |id, kept| kept.to_remote(id)));
         let sighting = sighting.unwrap_or_default();
         if sighting.found == Found::Ours {
             context.credentials.sighted(&self.key);
