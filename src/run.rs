@@ -149,16 +149,12 @@ pub async fn run_told(args: Run, gaps: Gaps) -> Result<(), Start> {
         memories: Mutex::default(),
         gaps,
     });
-    let namespaces = match &context.settings.scope {
-        Scope::Cluster => None,
-        Scope::Namespaces(namespaces) => Some(namespaces.iter().map(String::as_str).collect::<Vec<_>>().join(",")),
-    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         api_server,
         api_url = api.api_url,
         resync_seconds = args.resync_interval.as_secs(),
-        namespaces = namespaces,
+        namespaces = context.settings.scope.named(),
         "starting"
     );
     let (stopping, stopped) = watch::channel(false);

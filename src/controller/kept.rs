@@ -236,10 +236,10 @@ mod tests {
 
     #[test]
     fn a_text_that_cannot_be_made_smaller_is_kept_all_the_same() {
-        let noise: String = (0..2000u32).map(|n| char::from(33 + u8::try_from(n * 7919 % 90).unwrap())).collect();
+        let text: String = (0..2000u32).map(|n| char::from(33 + u8::try_from(n * 7919 % 90).unwrap())).collect();
         let mut noisy = server();
-        noisy["spec"]["mfaCertProfile"] = noise.clone().into();
-        assert_eq!(kept(noisy).unpack().unwrap().spec.mfa_cert_profile, noise);
+        noisy["spec"]["mfaCertProfile"] = text.clone().into();
+        assert_eq!(kept(noisy).unpack().unwrap().spec.mfa_cert_profile, text);
     }
 
     #[test]

@@ -58,7 +58,9 @@ fn assert_fits(schema: &Value, value: &Value, path: &str) {
         }
         Value::Array(items) => {
             assert!(items.len() as u64 <= at_most("maxItems"), "{path}: {} items", items.len());
-            items.iter().for_each(|item| assert_fits(&schema["items"], item, path));
+            for item in items {
+                assert_fits(&schema["items"], item, path);
+            }
         }
         Value::Object(members) => {
             for (key, member) in members {
@@ -86,12 +88,12 @@ impl Nowhere {
     fn new() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = runtime();
-        let _guard = runtime.enter();
+        let entered = runtime.enter();
         let kube = kube::Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
         let settings = sse::Settings { api_url: "http://127.0.0.1:1".to_owned(), ..sse::Settings::default() };
         let client = sse::Client::new(&settings).unwrap();
         let endpoint = TokenEndpoint::new(&settings, "http://127.0.0.1:1").unwrap();
-        drop(_guard);
+        drop(entered);
         Self { runtime, kube, client, endpoint }
     }
 

@@ -43,6 +43,15 @@ impl Scope {
         }
     }
 
+    /// The namespaces in words, separated by commas, where only some are looked after.
+    #[must_use]
+    pub fn named(&self) -> Option<String> {
+        match self {
+            Self::Cluster => None,
+            Self::Namespaces(namespaces) => Some(namespaces.iter().map(String::as_str).collect::<Vec<_>>().join(",")),
+        }
+    }
+
     /// What has to be watched.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {

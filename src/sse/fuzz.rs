@@ -151,7 +151,7 @@ fn a_list_that_is_incomplete_proves_no_absence_and_a_complete_one_shows_all() {
             inventory
         };
         let pages = pages(text);
-        let came: BTreeSet<String> = pages.iter().flat_map(|page| &page.items).map(|(id, _)| id.to_string()).collect();
+        let came: BTreeSet<String> = pages.iter().flat_map(|page| &page.items).map(|(id, _)| id.clone()).collect();
         let mut list = Assembly::new(2);
         let (mut taken, mut dropped) = (BTreeSet::new(), 0);
         let mut next = list.first();

@@ -516,6 +516,7 @@ fn story(mut facts: Facts, mut outcomes: Vec<Outcome>) -> String {
 
 const READ: Outcome = Outcome::SecretsRead { secrets: Secrets::Ready, echo: Sameness::Unknown, unwritable: false };
 
+#[allow(clippy::too_many_lines, reason = "a list")]
 fn stories() -> String {
     let present = Outcome::Present { fields: Sameness::Differs, echo: Sameness::Unknown, unwritable: false };
     let seen = Seen {

@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn who_comes_late_makes_good_for_one_call_and_not_for_more() {
         let mut pace = Pace { rate: Some(10.0), ..Pace::default() };
-        let now = Duration::from_secs(60);
+        let now = Duration::from_mins(1);
         pace.begins(now);
         assert!(pace.due() <= now);
         pace.begins(now);

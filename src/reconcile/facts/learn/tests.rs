@@ -96,9 +96,9 @@ fn taken_from_seen(facts: &mut Facts) {
         forbidden,
     } = seen();
     *facts = Facts {
+        flapping,
         spec_valid,
         due,
-        flapping,
         credential,
         tenant,
         claim,
