@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::desired::{Desired, Fingerprint};
-use crate::crd::{ANNOTATION_ATTEMPT, MfaServer, ObservedSecret};
+use crate::crd::{ANNOTATION_ATTEMPT, MfaServer, ObservedSecret, STATUS_TEXT_MAX};
+
+/// The longest name or version of a Secret that the status takes.
+const LONGEST_NAME: usize = 253;
+/// The most Secrets that an attempt names; one less than the status takes, which may name the credentials too.
+const MOST_SECRETS: usize = 15;
 
 /// What is recorded before a create is sent, so that what it made can be told from what stands there otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +57,13 @@ impl Attempt {
     pub fn of(server: &MfaServer) -> Option<Self> {
         let text = server.metadata.annotations.as_ref()?.get(ANNOTATION_ATTEMPT)?;
         let attempt: Self = serde_json::from_str(text).ok()?;
-        (server.metadata.uid.as_deref() == Some(&attempt.uid)).then_some(attempt)
+        (server.metadata.uid.as_deref() == Some(&attempt.uid) && attempt.fits()).then_some(attempt)
+    }
+
+    /// Whether the status takes what comes of it; what was recorded here does, and an annotation can be edited.
+    fn fits(&self) -> bool {
+        let short = |(name, version): (&String, &String)| name.len() <= LONGEST_NAME && version.len() <= LONGEST_NAME;
+        self.nonce.len() <= STATUS_TEXT_MAX && self.secrets.len() <= MOST_SECRETS && self.secrets.iter().all(short)
     }
 
     /// Its answer is in the status.

@@ -10,6 +10,9 @@ use super::step::Verdict;
 use crate::conditions::{self, AUTHENTICATED, READY, RECONCILING, STALLED, SYNCED, State, current, reason};
 use crate::crd::{LastError, MfaServerStatus, ObservedSecret, STATUS_TEXT_MAX};
 
+/// The longest note, in bytes, that the API server takes in an event, and a little less.
+const EVENT_NOTE_MAX: usize = 1000;
+
 /// What is behind a verdict, where the verdict alone does not say.
 #[derive(Clone, Debug, Default)]
 pub struct Cause {
@@ -166,6 +169,8 @@ pub fn report(known: &Known<'_>) -> (MfaServerStatus, Option<Event>) {
     let was_ready = standing(known, READY);
     let now = Time(known.now);
     let message = if known.cause.message.is_empty() { sentence(known.verdict) } else { &known.cause.message };
+    // It may name what others have named, at whatever length.
+    let message = &short(message);
     let set = |kind: &str, state, reason: &str, message: &str| {
         conditions::condition(&known.previous.conditions, kind, state, reason, message, known.generation, &now)
     };
@@ -282,7 +287,8 @@ fn event(known: &Known<'_>, list: &[Condition], judgement: &Judgement, message: 
         return None;
     }
     let request = known.cause.error.as_ref().and_then(|error| error.request_id.as_deref());
-    let note = request.map_or_else(|| message.to_owned(), |id| format!("{message} (request {id})"));
+    let mut note = request.map_or_else(|| message.to_owned(), |id| format!("{message} (request {id})"));
+    note.truncate(note.floor_char_boundary(EVENT_NOTE_MAX));
     let warning = !matches!(known.verdict, Verdict::InOrder | Verdict::Suspended);
     Some(Event { warning, reason: judgement.reason.to_owned(), note })
 }

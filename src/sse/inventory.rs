@@ -77,18 +77,21 @@ impl<T> Assembly<T> {
     fn take(&mut self, part: Part<T>) -> Next {
         self.pages += 1;
         let count = part.items.len() as u64 + part.dropped;
+        // What cannot be decoded is no item that was seen before, unless there was as much of it.
+        let known = part.dropped == self.dropped && part.items.iter().all(|(id, _)| self.ids.contains(id));
         if self.probed {
             // Asked for one less, the server sent as many as before: it knows no limit, and what it sent is all.
-            let unpaged = count == self.items.len() as u64 + self.dropped
-                && part.items.iter().all(|(id, _)| self.ids.contains(id));
+            let unpaged = known && part.items.len() == self.items.len();
             return if unpaged { Next::Complete } else { Next::Incomplete };
         }
         let total_moved = self.pages > 1 && part.total != self.total;
-        let repeated = self.pages > 1 && count > 0 && part.items.iter().all(|(id, _)| self.ids.contains(id));
+        let repeated = self.pages > 1 && count > 0 && known;
         if repeated && part.bare && self.pages == 2 && count == self.limit {
             self.probed = true;
             return Next::Page { offset: 0, limit: self.limit - 1 };
         }
+        // A page of nothing but what cannot be decoded may be the same again and again.
+        let unreadable = self.pages > 1 && part.items.is_empty() && part.dropped > 0;
         let mut distinct = true;
         for (id, item) in part.items {
             if self.ids.insert(id.clone()) {
@@ -99,7 +102,7 @@ impl<T> Assembly<T> {
         }
         self.dropped += part.dropped;
         self.total = part.total;
-        if total_moved || !distinct {
+        if total_moved || !distinct || unreadable {
             return Next::Incomplete;
         }
         let have = self.items.len() as u64 + self.dropped;
@@ -323,6 +326,29 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_decoded_is_not_taken_for_what_was_seen_before() {
+        // Found by feeding rubbish: an item was readable on one page, and in its place stood something else on another.
+        let garbled = || Part { dropped: 1, ..part(0..1, None) };
+        let at = |page: u32| {
+            let asked = std::cell::Cell::new(0);
+            read(2, move |_, _| {
+                asked.set(asked.get() + 1);
+                if asked.get() == page { garbled() } else { part(0..2, None) }
+            })
+        };
+        assert_eq!(at(9), (Next::Complete, 2, 3));
+        assert_eq!(at(3), (Next::Incomplete, 2, 3));
+        assert_eq!(at(2), (Next::Incomplete, 2, 2));
+    }
+
+    #[test]
+    fn a_page_that_shows_nothing_is_not_asked_for_again_and_again() {
+        // Found by feeding rubbish: a server that knows no pages, and whose items cannot be decoded, was asked a thousand times.
+        let unreadable = |_, _| Part { dropped: 2, bare: false, ..part(0..0, None) };
+        assert_eq!(read(2, unreadable), (Next::Incomplete, 0, 2));
+    }
+
+    #[test]
     fn a_smaller_limit_of_the_server_is_respected() {
         let server = |at: u64, _| Part { limit: Some(2), bare: false, ..part(at..(at + 2).min(5), None) };
         assert_eq!(read(200, server), (Next::Complete, 5, 3));
@@ -401,6 +427,33 @@ mod tests {
         inventory.take_list(Mark(2), items(&[("2", "b")]), false);
         assert!(inventory.by_id("1").is_some() && inventory.by_id("2").is_some());
         assert_eq!(inventory.listed(), Some(Listed { begun: Mark(2), complete: false }));
+    }
+
+    #[test]
+    fn a_write_that_ended_before_a_list_began_is_forgotten_with_it() {
+        let mut inventory = inventory();
+        inventory.take_write(Mark(5), Write::Put("1".into(), "a".into()));
+        inventory.take_list(Mark(5), Vec::new(), true);
+        assert!(inventory.is_empty() && inventory.len() == 0);
+        assert_eq!(inventory.listed(), Some(Listed { begun: Mark(5), complete: true }));
+        inventory.take_list(Mark(4), Vec::new(), true);
+        assert!(inventory.is_empty(), "an older list does not bring it back");
+    }
+
+    #[test]
+    fn a_name_knows_its_ids_in_order_and_once_and_a_renamed_item_has_left_it() {
+        let ids = |inventory: &Inventory<String>, name: &str| -> Vec<String> {
+            inventory.by_name(name).map(|(id, _)| id.to_owned()).collect()
+        };
+        let mut inventory = inventory();
+        inventory.take_list(Mark(1), items(&[("2", "a"), ("3", "b"), ("1", "a")]), true);
+        assert_eq!((inventory.len(), inventory.is_empty()), (3, false));
+        assert_eq!(ids(&inventory, "a"), ["1", "2"]);
+        inventory.take_write(Mark(2), Write::Put("3".into(), "a".into()));
+        inventory.take_write(Mark(3), Write::Put("3".into(), "a".into()));
+        assert_eq!((ids(&inventory, "a"), ids(&inventory, "b")), (vec!["1".into(), "2".into(), "3".into()], vec![]));
+        inventory.take_write(Mark(4), Write::Deleted("1".into()));
+        assert_eq!((ids(&inventory, "a"), inventory.len()), (vec!["2".into(), "3".into()], 2));
     }
 
     #[test]

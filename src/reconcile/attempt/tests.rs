@@ -64,6 +64,32 @@ fn the_annotation_holds_what_an_object_is_known_again_by_and_no_value() {
 }
 
 #[test]
+fn an_attempt_that_no_status_could_hold_the_answer_of_is_void() {
+    let of = |change: &dyn Fn(&mut Attempt)| {
+        let mut attempt = attempt();
+        change(&mut attempt);
+        Attempt::of(&with_annotation(&serde_json::to_string(&attempt).unwrap())).is_some()
+    };
+    let secrets = |count: usize, name: usize, version: usize| {
+        let each = |at: usize| (format!("{at:0name$}"), "1".repeat(version));
+        (0..count).map(each).collect::<BTreeMap<_, _>>()
+    };
+    for (nonce, count, name, version, held) in [
+        (1024, 15, 253, 253, true),
+        (1025, 1, 1, 1, false),
+        (1, 16, 2, 1, false),
+        (1, 1, 254, 1, false),
+        (1, 1, 1, 254, false),
+    ] {
+        let held_now = of(&|attempt| {
+            attempt.nonce = "n".repeat(nonce);
+            attempt.secrets = secrets(count, name, version);
+        });
+        assert_eq!(held_now, held, "{nonce} {count} {name} {version}");
+    }
+}
+
+#[test]
 fn an_attempt_of_another_uid_or_that_cannot_be_read_is_void() {
     let text = serde_json::to_string(&attempt()).unwrap();
     let mut restored = with_annotation(&text);

@@ -64,7 +64,7 @@ impl Pass {
             let announcement = Announcement {
                 type_: if event.warning { EventType::Warning } else { EventType::Normal },
                 reason: event.reason,
-                note: Some(event.note.chars().take(1000).collect()),
+                note: Some(event.note),
                 action: "Reconcile".to_owned(),
                 secondary: None,
             };
@@ -76,7 +76,7 @@ impl Pass {
         });
     }
 
-    pub(super) fn report(&mut self, verdict: Verdict) -> (crate::crd::MfaServerStatus, Option<Event>) {
+    pub(in crate::reconcile) fn report(&mut self, verdict: Verdict) -> (crate::crd::MfaServerStatus, Option<Event>) {
         self.name_cause(verdict);
         let repeated = self.is_repeated(verdict);
         let previous = self.status().clone();

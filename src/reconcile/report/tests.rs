@@ -422,6 +422,21 @@ fn texts_of_others_are_cut_to_what_the_status_takes() {
 }
 
 #[test]
+fn a_sentence_that_names_what_others_have_named_is_cut_to_what_status_and_event_take() {
+    let new = MfaServerStatus::default();
+    let message = format!("These fields differ: {}", "ü".repeat(100_000));
+    let cause = Cause { message, ..Cause::default() };
+    let (status, event) = report(&Known { cause, ..known(&new, Verdict::AdoptionRefused) });
+    for kind in [READY, STALLED] {
+        let message = &find(&status, kind).unwrap().message;
+        assert_eq!(message.chars().count(), STATUS_TEXT_MAX, "{kind}");
+        assert!(message.starts_with("These fields differ: ü"), "{kind}");
+    }
+    let note = event.unwrap().note;
+    assert!((990..=1000).contains(&note.len()), "{} bytes", note.len());
+}
+
+#[test]
 fn a_closer_sentence_stands_in_for_the_usual_one() {
     let new = MfaServerStatus::default();
     let message = "Secret \"a\" has no key \"b\".".to_owned();
