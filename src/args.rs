@@ -218,6 +218,9 @@ fn secret_of_namespace(text: &str) -> Result<SecretName, String> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
 

@@ -11,6 +11,8 @@ pub mod deadline;
 pub mod desired;
 pub mod facts;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 pub(crate) mod golden;
 pub mod memory;
 mod observe;

@@ -25,6 +25,8 @@ pub mod budget;
 pub mod client;
 pub mod credentials;
 pub mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod inventory;
 pub mod lists;
 pub mod token;

@@ -36,6 +36,8 @@ use crate::telemetry::chain;
 
 pub mod candidate;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 /// How long releasing the lease may take; whoever waits for it takes it then when it has expired.

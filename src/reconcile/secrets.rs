@@ -446,4 +446,6 @@ fn identity(secret: &PartialObjectMeta<Secret>) -> Option<(SecretName, String)> 
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -265,7 +265,7 @@ fn unavailable(status: Option<u16>) -> Failure {
     Failure::new(Method::Post, Reason::TokenEndpointUnavailable, status, Acted::Perhaps)
 }
 
-fn fetched(mut answer: Answer) -> Result<Fetched, Failure> {
+pub(super) fn fetched(mut answer: Answer) -> Result<Fetched, Failure> {
     let id = request_id(&answer.headers, None);
     let json = match answer.cut.take() {
         Some(cause) => Err(cause),
