@@ -89,9 +89,9 @@ fn the_bill_of_materials_lists_what_is_in_the_image() {
 fn every_reference_in_the_bill_of_materials_names_one_component() {
     let bill = sbom("libc6 2.36-9+deb12u14 amd64\n");
     let all = bill["components"].as_array().unwrap().iter().chain([&bill["metadata"]["component"]]);
-    let names: Vec<_> = all.map(|component| component["bom-ref"].as_str().unwrap()).collect();
-    let known: BTreeSet<_> = names.iter().copied().collect();
-    assert_eq!(known.len(), names.len(), "a reference is given twice");
+    let given: Vec<_> = all.map(|component| component["bom-ref"].as_str().unwrap()).collect();
+    let known: BTreeSet<_> = given.iter().copied().collect();
+    assert_eq!(known.len(), given.len(), "a reference is given twice");
     for entry in bill["dependencies"].as_array().unwrap() {
         let named = entry["dependsOn"].as_array().unwrap().iter().chain([&entry["ref"]]);
         for name in named.map(|name| name.as_str().unwrap()) {

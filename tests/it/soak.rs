@@ -63,7 +63,7 @@ async fn a_short_soak_of_a_fixed_seed_ends_with_tenants_and_cluster_equal() {
     soak(size).await;
 }
 
-/// What `make soak` runs, with SOAK_SEED, SOAK_MINUTES and SOAK_RESOURCES. Without them, the shortest run that there is.
+/// What `make soak` runs, with `SOAK_SEED`, `SOAK_MINUTES` and `SOAK_RESOURCES`. Without them, the shortest run that there is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_soak_as_long_as_is_wanted() {
     let minutes: Option<f64> = number("SOAK_MINUTES");

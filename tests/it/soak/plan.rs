@@ -259,7 +259,7 @@ impl Plan {
     /// What tells two plans apart.
     pub(super) fn digest(&self) -> String {
         let digest = Sha1::digest(format!("{:?}", self.actions));
-        digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+        digest.iter().take(6).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
     /// How many actions there are of each kind.
@@ -520,7 +520,7 @@ fn the_same_seed_makes_the_same_things_happen_and_another_one_others() {
             }
             Action::Delete { resource } => assert!(alive.remove(resource), "{action:?}"),
             Action::Drift { resource, .. } | Action::Ask { resource, .. } => {
-                assert!(alive.contains(resource), "{action:?}")
+                assert!(alive.contains(resource), "{action:?}");
             }
             _ => {}
         }

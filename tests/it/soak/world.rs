@@ -257,11 +257,9 @@ impl World {
             Action::Free { resource } => self.free(*resource),
             Action::RotateVendor { tenant, vendor, version } => self.rotate_vendor(*tenant, *vendor, *version),
             Action::RotateCredentials { tenant, version, overlap } => {
-                self.rotate_credentials(*tenant, *version, *overlap)
+                self.rotate_credentials(*tenant, *version, *overlap);
             }
             Action::RevokeTokens { tenant } if *tenant == 1 => self.tenants[*tenant].revoke_tokens(None),
-            // A bearer token is nothing that was fetched.
-            Action::RevokeTokens { .. } => {}
             Action::Fault(rule) => drop(self.simulator.inject((**rule).clone())),
             Action::RateLimit { tenant, rate } => self.tenants[*tenant].configure(|options| {
                 let limit = |rate: u32| RateLimit { rate: f64::from(rate), burst: rate, retry_after: true };
@@ -287,8 +285,8 @@ impl World {
                     self.simulator.resume().await.expect("a simulator that listens again");
                 }
             }
-            // That is the judge's.
-            Action::Check => {}
+            // A bearer token is nothing that was fetched; a check is the judge's.
+            Action::RevokeTokens { .. } | Action::Check => {}
         }
     }
 
