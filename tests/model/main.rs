@@ -16,6 +16,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 #![allow(clippy::cast_possible_truncation, clippy::struct_excessive_bools, clippy::too_many_lines, clippy::unused_self)]
+#![allow(clippy::assigning_clones, clippy::maybe_infinite_iter, clippy::similar_names, clippy::type_complexity)]
 
 mod lease;
 mod mutants;

@@ -466,7 +466,7 @@ impl World {
                 .as_ref()
                 .is_some_and(|pass| Record::of(&pass.server.server).is_some_and(|record| record.nonce == open.nonce))
         });
-        !open.since && !state.flights.iter().any(|flight| sent(flight)) && sending.next().is_none()
+        !open.since && !state.flights.iter().any(sent) && sending.next().is_none()
     }
 
     fn list(&self, state: &State, shelf: &Shelf) -> Vec<Item> {
