@@ -22,6 +22,14 @@ demo: ## Run the operator against a local control plane and the simulated API; K
 test: ## Run all tests that need no root
 	@$(WITH_TOOLS) $(CARGO) test --workspace --locked --lib --bins --tests
 
+.PHONY: fuzz
+fuzz: ## Feed rubbish to all that decodes; SECONDS_EACH=60 a target, TARGETS=regex picks some
+	@tools/fuzz
+
+.PHONY: mutants
+mutants: ## Change the pure files here and there and see that tests notice; FILES="src/…" picks some
+	@tools/mutants
+
 .PHONY: lint
 lint: ## Check format, clippy, dependencies, scripts, and that generated files are up to date
 	@.ci/lint

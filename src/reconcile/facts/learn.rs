@@ -215,3 +215,6 @@ impl Facts {
         self.versions = Sameness::Same;
     }
 }
+
+#[cfg(test)]
+mod tests;

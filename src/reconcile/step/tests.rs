@@ -55,6 +55,10 @@ fn other(adoption: Adoption) -> Facts {
     Facts { found: Found::Other, fields: Sameness::Differs, adoption, ..new() }
 }
 
+fn every_write() -> Forbidden {
+    Forbidden { post: true, put: true, delete: true }
+}
+
 struct Table(Vec<(&'static str, Vec<(&'static str, Facts)>)>);
 
 impl Table {
@@ -283,6 +287,7 @@ fn situations() -> Table {
                 Facts { attempt: Attempt::Settled, found: Found::Attempted, ..open() },
             ),
             ("settled, and the list lacks the name", Facts { attempt: Attempt::Settled, ..open() }),
+            ("open, and another resource owns the name", Facts { claim: Claim::Taken, ..open() }),
             (
                 "settled, and the list does not show all",
                 Facts { attempt: Attempt::Settled, list: List::Incomplete, ..open() },
@@ -332,6 +337,17 @@ fn situations() -> Table {
             (
                 "... refused",
                 Facts { was_in_order: false, fields: Sameness::Differs, refused: Some(Class::Input), ..known() },
+            ),
+            (
+                "... and the credential may not write here",
+                Facts {
+                    was_in_order: false,
+                    fields: Sameness::Differs,
+                    secrets: Secrets::Ready,
+                    read: Read::Present,
+                    forbidden: every_write(),
+                    ..known()
+                },
             ),
             (
                 "it holds a secret that the spec does not give",
@@ -406,6 +422,18 @@ fn situations() -> Table {
             ("the spec cannot be sent", deleting(Facts { spec_valid: false, ..known() })),
             ("a delay has not run out", deleting(Facts { due: false, ..known() })),
             ("is the definition being deleted too?", Facts { definition: Definition::Unread, ..deleting(known()) }),
+            (
+                "never created: the definition does not matter",
+                Facts {
+                    definition: Definition::Unread,
+                    ..deleting(Facts { finalizer: true, sight: Sight::Live, ..new() })
+                },
+            ),
+            (
+                "an attempt is open: is the definition being deleted too?",
+                Facts { definition: Definition::Unread, ..deleting(open()) },
+            ),
+            ("the credential may not delete here", deleting(Facts { forbidden: every_write(), ..known() })),
             ("the definition is being deleted too", Facts { definition: Definition::Dying, ..deleting(known()) }),
             ("Retain", deleting(Facts { retain: true, ..known() })),
             ("force-delete", deleting(Facts { force_delete: true, credential: Credential::Pending, ..known() })),
@@ -587,6 +615,25 @@ fn the_golden_table_says_what_the_rules_do() {
     text.push_str("\n# Passes\n\n");
     text.push_str(&stories());
     golden::check("tests/golden/steps.txt", &text);
+}
+
+#[test]
+fn a_status_speaks_of_where_a_pass_ends_and_not_of_what_a_task_will_soon_have_answered() {
+    for verdict in [Verdict::InOrder, Verdict::Suspended, Verdict::NameTaken, Verdict::Refused(Class::Server)] {
+        assert!(verdict.is_recorded(), "{verdict:?}");
+    }
+    for verdict in [
+        Verdict::List,
+        Verdict::Token,
+        Verdict::Permit,
+        Verdict::Delay,
+        Verdict::Kube,
+        Verdict::Leader,
+        Verdict::Released,
+    ] {
+        assert!(!verdict.is_recorded(), "{verdict:?}");
+        assert_eq!(stop(&known(), verdict), Step::Done(verdict));
+    }
 }
 
 #[test]

@@ -31,7 +31,6 @@ pub fn decode(method: Method, status: u16, headers: &HeaderMap, body: &[u8]) -> 
     let errors = json.as_ref().map(errors).unwrap_or_default();
     let known = errors.iter().find_map(|error| reason_of(error, status).map(|reason| (reason, *error)));
     let reason = match known {
-        _ if status == 429 => Reason::RateLimited,
         Some((reason, _)) => reason,
         None if status >= 500 && errors.iter().any(|error| tells_of_a_lock(error)) => Reason::Busy,
         None => by_status(status, !errors.is_empty()),

@@ -236,6 +236,41 @@ fn an_undocumented_body_falls_back_on_its_status() {
 }
 
 #[test]
+fn of_an_answer_as_much_is_looked_at_as_is_said_here_and_no_more() {
+    let padded = |length: usize| {
+        let body = r#"{"_errors":[{"message":"Object Not Present"}]}"#;
+        format!("{body}{}", " ".repeat(length - body.len()))
+    };
+    assert_eq!(of(Method::Get, 404, padded(262_144).as_bytes()).reason, Reason::ObjectNotPresent);
+    assert_eq!(of(Method::Get, 404, padded(262_145).as_bytes()).reason, Reason::UnexpectedResponse);
+
+    let last_of = |count: usize, other: Value, last: Value| {
+        let mut items = vec![other; count - 1];
+        items.push(last);
+        items
+    };
+    for (count, found) in [(16, Reason::NameNotUnique), (17, Reason::Conflict)] {
+        let errors = last_of(count, json!({"code": "X1"}), json!({"message": "Name Not Unique"}));
+        assert_eq!(of_json(409, &json!({"_errors": errors})).reason, found, "{count} errors");
+        for last in [json!({"errorType": "Name Not Unique"}), json!("Name Not Unique")] {
+            let details = last_of(count, json!("x"), last);
+            assert_eq!(of_error(409, &json!({"details": details})).reason, found, "{count} details");
+        }
+    }
+
+    for (length, found) in [(64, Reason::NameNotUnique), (65, Reason::Conflict)] {
+        let message = format!("Name Not Unique{}: {}", " ".repeat(length - 15), "x".repeat(100));
+        assert_eq!(of_message(409, &message).reason, found, "{length}");
+    }
+    for (words, found) in [(200, Reason::Busy), (201, Reason::ServerError)] {
+        assert_eq!(of_message(500, &format!("{}config lock", "x ".repeat(words - 2))).reason, found, "{words}");
+    }
+    let (code, id) = ("x".repeat(32), "y".repeat(128));
+    let failure = of_json(500, &json!({"_errors": [{"code": code}], "_request_id": id}));
+    assert_eq!((failure.code, failure.request_id), (Some(code), Some(id)));
+}
+
+#[test]
 fn a_decoded_error_is_an_answer_even_where_the_status_is_a_gateways() {
     for status in [404, 408, 500, 502, 504] {
         assert_eq!(of_message(status, "odd").acted, Acted::No, "{status}");
@@ -315,6 +350,16 @@ fn codes_and_request_ids_are_harmless_or_dropped() {
     }
     let failure = id(&"x".repeat(33));
     assert_eq!((failure.code, failure.request_id), (None, Some("x".repeat(33))));
+    for (code, shown) in [
+        (json!(4), Some("4")),
+        (json!(-1), Some("-1")),
+        (json!(u64::MAX), Some("18446744073709551615")),
+        (json!(4.5), None),
+        (json!(true), None),
+        (json!(["E003"]), None),
+    ] {
+        assert_eq!(of_error(500, &json!({"code": code})).code.as_deref(), shown, "{code}");
+    }
     let failure = id("a:b.c");
     assert_eq!((failure.code, failure.request_id.as_deref()), (None, Some("a:b.c")));
 
@@ -353,6 +398,10 @@ fn retry_after_is_read_in_every_form_and_capped_at_an_hour() {
         ("Sun, 99 Nov 1994 08:49:37 GMT", None),
     ] {
         assert_eq!(wait(value), seconds, "{value:?}");
+    }
+    for (spaces, seconds) in [(36, Some(60)), (37, None)] {
+        let date = format!("Sun,{}06 Nov 1994 08:50:37 GMT", " ".repeat(spaces));
+        assert_eq!(wait(&date), seconds, "{} characters", date.len());
     }
     assert_eq!(retry_after(&HeaderMap::new(), Timestamp::UNIX_EPOCH), None);
 }
