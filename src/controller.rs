@@ -78,6 +78,8 @@ pub async fn run(
     tracing::info!("Secrets are known; starting");
     let work = Controller::for_stream(events, reader)
         .with_config(Config::default().concurrency(concurrency).debounce(DEBOUNCE))
+        // The controller waits as well when the watch that it is given has failed.
+        .trigger_backoff(Anew::default())
         .reconcile_on(woken)
         .graceful_shutdown_on(async move {
             let _ = stopped.wait_for(|stopped| *stopped).await;
