@@ -566,9 +566,11 @@ async fn a_pause_of_new_credentials_holds_for_all_once_they_are_accepted() {
         ready(world.credentials.access(key, &waiter("team/corp")))
     });
     world.answered(&old, Method::Get, Ok(()));
+    let on_its_way = new.budget.try_acquire().unwrap();
     world.answered(&new, Method::Get, Err(throttled(Some(MINUTE))));
     assert!(old.budget.paused_until().is_none(), "its word alone does not count");
-    world.answered(&new, Method::Get, Ok(()));
+    let accepted: Result<(), Failure> = Ok(());
+    world.credentials.settle(&new, FOLDER, Method::Get, on_its_way, &accepted);
     let shared = ready(world.credentials.access(&keys[1], &waiter("team/corp"))).budget;
     assert!(Arc::ptr_eq(&shared, &old.budget));
     assert!(shared.paused_until().is_some(), "the tenant has asked to be left alone");
