@@ -170,6 +170,13 @@ pub enum Write<T> {
 }
 
 impl<T> Write<T> {
+    /// Of which object.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        let (Self::Put(id, _) | Self::Deleted(id)) = self;
+        id
+    }
+
     /// The same of another form of the item.
     pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Write<U> {
         match self {
@@ -239,6 +246,8 @@ impl<T: Clone> Inventory<T> {
             }
         }
         apply(&mut self.items, &write);
+        // An earlier write of the same object is of no more use: whatever list this one does not win over, that one does not.
+        self.writes.retain(|(_, earlier)| earlier.id() != write.id());
         self.writes.push((ended, write));
     }
 
@@ -500,6 +509,20 @@ mod tests {
         inventory.take_list(Mark(2), items(&[("2", "b")]), false);
         assert!(inventory.by_id("1").is_some() && inventory.by_id("2").is_some());
         assert_eq!(inventory.listed(), Some(Listed { begun: Mark(2), complete: false }));
+    }
+
+    #[test]
+    fn writes_of_one_object_are_remembered_as_one_and_the_last_one_counts() {
+        let mut inventory = inventory();
+        for mark in 1..100 {
+            inventory.take_write(Mark(mark), Write::Deleted("1".into()));
+        }
+        assert_eq!(inventory.writes.len(), 1);
+        inventory.take_write(Mark(100), Write::Put("1".into(), "a".into()));
+        inventory.take_list(Mark(50), Vec::<(String, String)>::new(), true);
+        assert!(inventory.by_id("1").is_some(), "written after that list began");
+        inventory.take_list(Mark(101), Vec::<(String, String)>::new(), true);
+        assert!(inventory.by_id("1").is_none());
     }
 
     #[test]
