@@ -25,6 +25,7 @@ use kube::runtime::{PredicateConfig, WatchStreamExt};
 use kube::{Resource, ResourceExt};
 use tokio::sync::{mpsc, watch};
 
+use self::anew::Anew;
 use self::kept::{Guarded, Kept};
 use self::woken::Woken;
 use crate::health::{Part, Role};
