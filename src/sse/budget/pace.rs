@@ -16,8 +16,8 @@ use std::time::Duration;
 
 /// What each call adds to the pace, in calls a second: one in a hundred every second.
 const GROWTH: f64 = 0.01;
-/// The same once nothing was refused for [`LONG`]: the tenant may permit more than it did.
-const GROWTH_LATER: f64 = 0.05;
+/// The same for a first guess, which may be of a time when little was asked, and once nothing was refused for [`LONG`].
+const GROWTH_ROUGH: f64 = 0.05;
 /// How long a pace is held before it grows faster.
 const LONG: Duration = Duration::from_secs(20);
 /// A refusal so long ago says nothing any more.
@@ -43,6 +43,8 @@ pub(super) struct Pace {
     last: Duration,
     /// When the last pause ended.
     resumed: Duration,
+    /// The pace held the calls back when the tenant refused one: it is more than a first guess.
+    tried: bool,
     /// What was counted until the last refusal: since when, and how many.
     before: Option<(Duration, u32)>,
 }
@@ -68,7 +70,8 @@ impl Pace {
         // Whoever comes late makes good for one interval, and not for more: that would be a burst.
         self.next = self.next.max(now.saturating_sub(interval)) + interval;
         let held = now.saturating_sub(self.resumed);
-        self.rate = Some(rate + if held > LONG { GROWTH_LATER } else { GROWTH });
+        let rough = !self.tried || held > LONG;
+        self.rate = Some(rate + if rough { GROWTH_ROUGH } else { GROWTH });
     }
 
     /// The tenant has served a call.
@@ -83,6 +86,7 @@ impl Pace {
             self.before = Some((self.since.unwrap_or(now), std::mem::take(&mut self.served)));
         }
         let Some((since, served)) = self.before else { return };
+        self.tried |= anew && self.rate.is_some();
         if served >= EVIDENCE {
             // The pause counts: the tenant's permits have come in meanwhile.
             let took = until.saturating_sub(since).as_secs_f64().max(0.001);
