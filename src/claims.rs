@@ -1,10 +1,23 @@
 //! Pure: who owns a name or an id in a tenant.
 //!
 //! Two resources that mean the same remote object must not both write it. The owner is, in this order: who holds the
-//! remote object already (a stored id, or an attempt that may still land), then the older resource, then the one with the
-//! lower uid. The rule is derived anew from what the cluster holds, so there is no table of claims to lose.
+//! remote object already by a stored id, who has an attempt that may still land, then the older resource, then the one with
+//! the lower uid. An id is the operator's own word, in the status; an attempt is an annotation, which whoever may edit the
+//! resource can write, and so never takes away what an id holds. The rule is derived anew from what the cluster holds, so
+//! there is no table of claims to lose.
 
 use std::cmp::Reverse;
+
+/// What a resource has of the object; more is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// Nothing but the wish.
+    None,
+    /// An open attempt, with a credential that the API has taken.
+    Attempt,
+    /// `status.tenant` with `status.id`.
+    Id,
+}
 
 /// One resource that means a certain remote object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +26,8 @@ pub struct Claimant<U, T> {
     pub uid: U,
     /// When it was created.
     pub created: T,
-    /// It holds the object: `status.tenant` with `status.id`, or an open attempt.
-    pub proven: bool,
+    /// What it has of the object already.
+    pub hold: Hold,
     /// Its credential has made a successful call at its present version. One that has not takes part in no claim that it
     /// does not hold already: a token's own word about its tenant moves nobody.
     pub verified: bool,
@@ -24,8 +37,8 @@ pub struct Claimant<U, T> {
 pub fn owner<U: Ord + Clone, T: Ord + Clone>(claimants: &[Claimant<U, T>]) -> Option<&U> {
     claimants
         .iter()
-        .filter(|claimant| claimant.proven || claimant.verified)
-        .min_by_key(|claimant| (Reverse(claimant.proven), claimant.created.clone(), claimant.uid.clone()))
+        .filter(|claimant| claimant.hold > Hold::None || claimant.verified)
+        .min_by_key(|claimant| (Reverse(claimant.hold), claimant.created.clone(), claimant.uid.clone()))
         .map(|claimant| &claimant.uid)
 }
 
@@ -33,14 +46,23 @@ pub fn owner<U: Ord + Clone, T: Ord + Clone>(claimants: &[Claimant<U, T>]) -> Op
 mod tests {
     use super::*;
 
-    fn claimant(uid: &str, created: u8, proven: bool, verified: bool) -> Claimant<&str, u8> {
-        Claimant { uid, created, proven, verified }
+    fn claimant(uid: &str, created: u8, holds: bool, verified: bool) -> Claimant<&str, u8> {
+        Claimant { uid, created, hold: if holds { Hold::Id } else { Hold::None }, verified }
     }
 
     #[test]
     fn who_holds_the_object_comes_before_who_is_older() {
         let claimants = [claimant("a", 1, false, true), claimant("b", 2, true, true)];
         assert_eq!(owner(&claimants), Some(&"b"));
+    }
+
+    #[test]
+    fn an_attempt_comes_before_who_is_older_and_never_before_a_stored_id() {
+        let attempting = |uid, created| Claimant { hold: Hold::Attempt, ..claimant(uid, created, false, true) };
+        assert_eq!(owner(&[claimant("a", 1, false, true), attempting("b", 2)]), Some(&"b"));
+        assert_eq!(owner(&[attempting("a", 1), claimant("b", 2, true, true)]), Some(&"b"), "however old");
+        assert_eq!(owner(&[attempting("a", 1), claimant("b", 1, true, false)]), Some(&"b"), "in one second, too");
+        assert_eq!(owner(&[attempting("b", 1), attempting("a", 1)]), Some(&"a"));
     }
 
     #[test]
@@ -69,7 +91,7 @@ mod tests {
             claimants.rotate_left(1);
             assert_eq!(owner(&claimants), Some(&"c"));
         }
-        claimants.retain(|claimant| !claimant.proven);
+        claimants.retain(|claimant| claimant.hold == Hold::None);
         assert_eq!(owner(&claimants), Some(&"e"));
         assert_eq!(owner::<&str, u8>(&[]), None);
     }

@@ -9,7 +9,7 @@ use super::attempt::Attempt as Record;
 use super::desired::Desired;
 use super::facts::{Adoption, Answer, Attempt, Claim, Facts, Found, List, Sameness, Sight, Stored, Tenant};
 use super::step::Verdict;
-use crate::claims::{self, Claimant};
+use crate::claims::{self, Claimant, Hold};
 use crate::conditions::{SYNCED, current, reason};
 use crate::crd::{
     ANNOTATION_FORCE_DELETE, ANNOTATION_ID, AdoptionPolicy, DeletionPolicy, DriftPolicy, FINALIZER, MfaServer,
@@ -268,8 +268,12 @@ pub fn claim<'a>(asking: Asking<'a>, contenders: impl IntoIterator<Item = Conten
             let of = peer.bound.or(peer.attempting).or(peer.credential.map(|credential| credential.name))?;
             let verified = peer.credential.is_some_and(|credential| credential.verified && credential.name == of);
             let holds = peer.bound.is_some() || (peer.uid == asking.uid && asking.holds);
-            let proven = holds || (peer.attempting.is_some() && verified);
-            (of == tenant).then_some(Claimant { uid: peer.uid, created: peer.created, proven, verified })
+            let hold = match (holds, peer.attempting.is_some() && verified) {
+                (true, _) => Hold::Id,
+                (false, true) => Hold::Attempt,
+                (false, false) => Hold::None,
+            };
+            (of == tenant).then_some(Claimant { uid: peer.uid, created: peer.created, hold, verified })
         })
         .collect();
     // Where nobody is verified yet, nobody acts on the name before a call has been answered; the list is that call.
