@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::faults::{in_order, next_post, only_object, posts, wait_post};
 use crate::harness::Cluster;
-use crate::operator::{OKTA_TOKEN, Stage, TOKEN, okta, says};
+use crate::operator::{Log, OKTA_TOKEN, Stage, TOKEN, okta, says};
 
 /// How many resources are being created when the API server goes.
 const COUNT: usize = 40;
@@ -97,6 +97,40 @@ async fn an_outage_of_the_api_server_during_creation_loses_and_doubles_nothing()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_the_api_server_and_a_crash_during_creation_lose_and_double_nothing() {
     created_through_an_outage(true).await;
+}
+
+/// Long enough that every wait has come to its longest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_applied_after_a_long_outage_of_the_api_server_is_worked_on() {
+    let stage = Stage::new().await;
+    let mut cluster = Cluster::start().await.expect("a control plane");
+    let secret = |name: &str, token: &str| {
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "namespace": "default" },
+            "stringData": { "token": token } })
+    };
+    let items = [secret("prisma-access", TOKEN), secret("vendor", OKTA_TOKEN), okta("before")];
+    kubectl(&cluster, &["apply", "-f", "-"], &list(&items)).await;
+    let kubeconfig = cluster.control_plane.kubeconfig().to_owned();
+    let operator = stage
+        .operator()
+        .env("RUST_LOG", "info,kube_runtime=debug")
+        .flag("--resync-interval", "1h")
+        .kubeconfig(&kubeconfig)
+        .start();
+    let ready = ["wait", "mfaserver", "--all", "--for=condition=Ready", "--timeout=90s"];
+    kubectl(&cluster, &ready, &Value::Null).await;
+    cluster.control_plane.stop_api_server().await.expect("an API server to stop");
+    let failures = |log: &Log| {
+        let lines = log.lines();
+        let failed = lines.iter().filter(|line| line["message"] == "watching MfaServers failed; it is tried again");
+        (failed.count() >= 9).then_some(())
+    };
+    operator.log().wait(failures).await.expect("the watch fails again and again");
+    cluster.control_plane.start_api_server().await.expect("an API server to start");
+    kubectl(&cluster, &["apply", "-f", "-"], &list(&[okta("after")])).await;
+    kubectl(&cluster, &ready, &Value::Null).await;
+    assert_eq!(posts(&stage, "after").len(), 1);
+    assert_eq!(operator.terminate().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
