@@ -101,7 +101,7 @@ pub async fn run_told(args: Run, gaps: Gaps) -> Result<(), Start> {
     };
     let client = sse::Client::new(&api)?.measured(metrics.clone());
     let endpoint = TokenEndpoint::new(&api, &args.auth_url)?.measured(metrics.clone());
-    let cluster = without_proxy(kube::Config::infer().await.map_err(|error| unusable(&error))?);
+    let cluster = as_is_meant(kube::Config::infer().await.map_err(|error| unusable(&error))?);
     let api_server = cluster.cluster_url.to_string();
     let kube = kube::Client::try_from(cluster).map_err(|error| no_client(&error))?;
 
@@ -209,7 +209,11 @@ fn no_client(error: &kube::Error) -> Start {
 }
 
 /// The proxy of the environment is for the tenant alone: calls to the API server go there directly.
-fn without_proxy(mut config: kube::Config) -> kube::Config {
+///
+/// And the client does not try again by itself what a busy API server refused: up to a quarter of an hour between two of
+/// its tries would hide from the reconciler, the lease and the health what they have rules for.
+fn as_is_meant(mut config: kube::Config) -> kube::Config {
+    config.default_retry = false;
     let told = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
     let told: Vec<String> = told.collect();
     config.proxy_url = config.proxy_url.filter(|proxy| !told.iter().any(|told| *proxy == told.as_str()));

@@ -10,11 +10,15 @@ use kube::{
 };
 use mfa_operator::crd::{self, MfaServer};
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    process::Command,
+};
 
 use crate::{
     harness::{Cluster, LIMIT},
-    operator::{Stage, okta, operator},
+    operator::{Log, Stage, okta, operator},
 };
 
 /// A file that goes with the test.
@@ -171,4 +175,35 @@ async fn without_the_definition_the_operator_says_how_to_install_it_and_goes_on_
     });
     tokio::time::timeout(crate::operator::LIMIT, looked).await.expect("a look in time").unwrap();
     assert_eq!(operator.terminate().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_server_that_asks_for_patience_is_told_and_asked_again_soon() {
+    let stage = Stage::new().await;
+    let busy = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", busy.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let body = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "busy", "code": 503 });
+        let body = body.to_string();
+        let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 600";
+        let answer = format!("{head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        loop {
+            let (mut asks, _) = busy.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = asks.read(&mut request).await;
+            let _ = asks.write_all(answer.as_bytes()).await;
+        }
+    });
+    let kubeconfig = changed(&stage, "busy", |kubeconfig| {
+        kubeconfig["clusters"][0]["cluster"] = json!({ "server": url });
+    });
+    let operator = stage.operator().kubeconfig(&kubeconfig.0).start();
+    let again = |log: &Log| {
+        let lines = log.lines();
+        let failed = lines.iter().filter(|line| line["message"] == "watching Secrets failed; it is tried again");
+        (failed.count() > 1).then_some(())
+    };
+    operator.log().wait(again).await.expect("a second look within the test's patience, not the server's");
+    assert_eq!(operator.terminate().await.code(), Some(0));
+    serving.abort();
 }
