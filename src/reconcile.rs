@@ -19,6 +19,7 @@ pub mod gap;
 pub(crate) mod golden;
 pub mod memory;
 mod observe;
+pub mod packed;
 pub mod pass;
 pub mod peers;
 pub mod perform;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::course::Course;
 use super::facts::Class;
 use super::observe::Measured;
+use super::packed::Packed;
 use super::report::Cause;
 use crate::crd::MfaServer;
 use crate::sse::budget::Permit;
@@ -86,8 +87,9 @@ pub type Place = Arc<Mutex<Option<(Access, Permit)>>>;
 /// What is remembered of one resource. What few have is boxed: there may be many resources.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// The answer to our last write, while the cache may be older.
-    pub newest: Option<Arc<MfaServer>>,
+    /// The answer to our last write, while the cache may be older. Until the next pass that is so for each resource that was
+    /// just created.
+    pub newest: Option<Packed>,
     /// The value of `reconcile-requested-at` that the question was asked for.
     pub asked: Option<String>,
     /// The last refusal, while it is waited out.
@@ -100,7 +102,7 @@ pub struct Memory {
     /// The place in the queue for a call.
     pub place: Option<Place>,
     /// What was seen before the turn was waited for: the turn is the next call's, and not for looking once more.
-    pub looked: Option<Looked>,
+    pub looked: Option<Box<Looked>>,
     /// Failures of the API server running.
     pub kube_failures: u32,
     corrections: Vec<(String, Instant)>,
@@ -109,13 +111,12 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Keeps the answer to our own write, which is newer than the cache. Who wrote which field is not asked by anybody, and
-    /// is many times the size of the rest.
+    /// Keeps the answer to our own write, which is newer than the cache, and hands it back without who wrote which field:
+    /// nobody asks, and it is many times the size of the rest.
     pub fn keep(&mut self, mut answer: MfaServer) -> Arc<MfaServer> {
         answer.metadata.managed_fields = None;
-        let answer = Arc::new(answer);
-        self.newest = Some(Arc::clone(&answer));
-        answer
+        self.newest = Some(Packed::of(answer.clone()));
+        Arc::new(answer)
     }
 
     /// Counts a refusal; answers how often it came running, and how often with the same words, where it had any that were

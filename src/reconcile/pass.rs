@@ -107,8 +107,12 @@ impl Pass {
             server: cached,
         };
         let (sight, unrecorded, permit) = pass.remember(|memory, server| {
+            let mut newest = memory.newest.as_ref().and_then(|written| written.unpack().ok()).map(Arc::new);
             let (freshest, sight) =
-                freshest(&mut memory.newest, Arc::clone(server), |written, cached| is_newer(written, cached));
+                freshest(&mut newest, Arc::clone(server), |written, cached| is_newer(written, cached));
+            if newest.is_none() {
+                memory.newest = None;
+            }
             *server = freshest;
             (sight, memory.course.unrecorded.clone(), memory.take_permit())
         });

@@ -19,8 +19,6 @@ pub struct Peer {
     pub waiter: Waiter,
     /// Its uid.
     pub uid: String,
-    /// Its namespace.
-    pub namespace: String,
     /// When it was created.
     pub created: Timestamp,
     /// The credentials Secret that it names, if it names one.
@@ -30,11 +28,17 @@ pub struct Peer {
     /// The tenant of its open attempt: an annotation, which users can write too.
     pub attempting: Option<String>,
     /// The id that it holds.
-    pub id: Option<String>,
-    place: (Folder, String),
+    pub id: Option<Arc<str>>,
+    place: Arc<(Folder, String)>,
 }
 
 impl Peer {
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.waiter.split_once('/').map_or("", |(namespace, _)| namespace)
+    }
+
     /// It, as one of those that mean the same object; `credential` is the tenant of its credential.
     #[must_use]
     pub fn contender<'a>(&'a self, credential: Option<Tenancy<'a>>) -> Contender<'a> {
@@ -59,8 +63,9 @@ pub struct Peers {
 #[derive(Debug, Default)]
 struct State {
     peers: HashMap<Waiter, Arc<Peer>>,
-    places: HashMap<(Folder, String), Vec<Waiter>>,
-    ids: HashMap<String, Vec<Waiter>>,
+    // The keys are those of a peer there: many resources have a place and an id each.
+    places: HashMap<Arc<(Folder, String)>, Vec<Waiter>>,
+    ids: HashMap<Arc<str>, Vec<Waiter>>,
 }
 
 impl State {
@@ -84,9 +89,9 @@ impl State {
     fn index(&mut self, peer: Arc<Peer>) {
         // One resource for each, as a rule.
         let one = || Vec::with_capacity(1);
-        self.places.entry(peer.place.clone()).or_insert_with(one).push(Arc::clone(&peer.waiter));
+        self.places.entry(Arc::clone(&peer.place)).or_insert_with(one).push(Arc::clone(&peer.waiter));
         if let Some(id) = &peer.id {
-            self.ids.entry(id.clone()).or_insert_with(one).push(Arc::clone(&peer.waiter));
+            self.ids.entry(Arc::clone(id)).or_insert_with(one).push(Arc::clone(&peer.waiter));
         }
         self.peers.insert(Arc::clone(&peer.waiter), peer);
     }
@@ -170,7 +175,7 @@ pub fn waiter(namespace: &str, name: &str) -> Waiter {
 fn peer(server: &MfaServer) -> Option<Peer> {
     let (namespace, name) = (server.namespace()?, server.metadata.name.as_deref()?);
     let status = server.status.as_ref();
-    let id = status.and_then(|status| status.id.clone());
+    let id: Option<Arc<str>> = status.and_then(|status| status.id.as_deref()).map(Arc::from);
     let tenant = status.and_then(|status| status.tenant.clone()).filter(|_| id.is_some());
     let open = unanswered(server);
     Some(Peer {
@@ -181,8 +186,7 @@ fn peer(server: &MfaServer) -> Option<Peer> {
         bound: tenant,
         attempting: open.map(|attempt| attempt.tenant),
         id,
-        place: (server.spec.folder, server.effective_name().to_owned()),
-        namespace,
+        place: Arc::new((server.spec.folder, server.effective_name().to_owned())),
     })
 }
 

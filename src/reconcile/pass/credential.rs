@@ -93,7 +93,7 @@ impl Pass {
         let id = own.or(self.shown.as_ref().map(|remote| remote.id.as_str()));
         let peers: Vec<_> = self.context.peers.at(self.server.spec.folder, &self.effective_name, id);
         let credential = |peer: &Peer| {
-            let secret = self.context.credentials_secret(&peer.namespace, peer.secret.as_deref());
+            let secret = self.context.credentials_secret(peer.namespace(), peer.secret.as_deref());
             self.context.credentials.tenant(&credential_key(&secret))
         };
         let peers: Vec<_> = peers.iter().map(|peer| (peer, credential(peer))).collect();

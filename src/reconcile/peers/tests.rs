@@ -84,7 +84,7 @@ fn what_a_peer_claims_is_read_from_status_and_attempt() {
     };
     let told = |server: &MfaServer| {
         let peer = peer(server).unwrap();
-        (peer.bound, peer.attempting, peer.id)
+        (peer.bound, peer.attempting, peer.id.as_deref().map(str::to_owned))
     };
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(told(&plain("a", "okta")), (None, None, None));
@@ -104,7 +104,7 @@ fn what_a_peer_claims_is_read_from_status_and_attempt() {
         resource["spec"]["credentialsSecretRef"] = json!({"name": "other"});
     }))
     .unwrap();
-    assert_eq!((peer.secret.as_deref(), peer.namespace.as_str(), peer.uid.as_str()), (Some("other"), "team", "uid-a"));
+    assert_eq!((peer.secret.as_deref(), peer.namespace(), peer.uid.as_str()), (Some("other"), "team", "uid-a"));
     assert_eq!(peer.created.to_string(), "2026-01-02T03:04:05Z");
 }
 

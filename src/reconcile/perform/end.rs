@@ -15,7 +15,7 @@ impl Pass {
     pub(in crate::reconcile) fn end(&mut self, verdict: Verdict) -> Action {
         // An unused permit goes back.
         self.permit = None;
-        let looked = self.looked.take();
+        let looked = self.looked.take().map(Box::new);
         self.remember(|memory, _| match verdict {
             // A pass in between has not looked, and has not made anything old either.
             Verdict::Permit => memory.looked = looked.or(memory.looked.take()),

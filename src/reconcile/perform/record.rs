@@ -197,7 +197,7 @@ impl Pass {
     pub(super) fn owner_sentence(&self) -> String {
         let id = self.id.as_deref().or(self.shown.as_ref().map(|remote| remote.id.as_str()));
         let peers = self.context.peers.at(self.server.spec.folder, &self.effective_name, id);
-        let other = peers.iter().find(|peer| peer.uid != self.uid && peer.namespace == self.namespace);
+        let other = peers.iter().find(|peer| peer.uid != self.uid && peer.namespace() == self.namespace);
         let who = other.map_or_else(
             || "An MfaServer in another namespace".to_owned(),
             |peer| format!("MfaServer {:?}", peer.waiter.split('/').next_back().unwrap_or_default()),

@@ -216,7 +216,7 @@ impl Pass {
         let (generation, listed) = (self.generation, self.facts.found == Found::Ours);
         let looked = self.remember(|memory, _| memory.looked.take())?;
         let holds = looked.id == id && looked.generation == generation && (looked.shown.is_some() || !listed);
-        holds.then_some(looked)
+        holds.then_some(*looked)
     }
 
     /// What a GET showed.
