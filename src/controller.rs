@@ -9,6 +9,7 @@ mod anew;
 mod kept;
 pub mod lease;
 mod merge;
+mod shown;
 mod trouble;
 mod watches;
 mod woken;
@@ -57,8 +58,8 @@ pub async fn run(
     let events = watches::servers(&context, reader.clone())
         .inspect_ok(move |event| listing.observe(event))
         .map_ok(keep)
-        .reflect(writer)
-        .applied_objects()
+        .reflect(writer);
+    let events = shown::shown(events, reader.clone())
         .predicate_filter(|server: &Kept| Some(server.worth()), PredicateConfig::default());
     let handed = Woken::default();
     let woken = handed.hand_on(woken).filter_map(|waiter| async move { reference(&waiter) });

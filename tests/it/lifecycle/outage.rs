@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::faults::{in_order, next_post, only_object, posts, wait_post};
 use crate::harness::Cluster;
-use crate::operator::{Log, OKTA_TOKEN, Stage, TOKEN, okta, says};
+use crate::operator::{Log, OKTA_TOKEN, Stage, TOKEN, okta, okta_with, says};
 
 /// How many resources are being created when the API server goes.
 const COUNT: usize = 40;
@@ -108,8 +108,12 @@ async fn what_is_applied_after_a_long_outage_of_the_api_server_is_worked_on() {
         json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "namespace": "default" },
             "stringData": { "token": token } })
     };
+    // So many that a list has several pages, of which what comes later is on the first: it is told long before the list is
+    // at its end.
+    let many = (0..250).map(|number| okta_with(&format!("many-{number:03}"), &json!({ "suspend": true })));
     let items = [secret("prisma-access", TOKEN), secret("vendor", OKTA_TOKEN), okta("before")];
     kubectl(&cluster, &["apply", "-f", "-"], &list(&items)).await;
+    kubectl(&cluster, &["create", "-f", "-"], &list(&many.collect::<Vec<_>>())).await;
     let kubeconfig = cluster.control_plane.kubeconfig().to_owned();
     let operator = stage
         .operator()
@@ -117,7 +121,7 @@ async fn what_is_applied_after_a_long_outage_of_the_api_server_is_worked_on() {
         .flag("--resync-interval", "1h")
         .kubeconfig(&kubeconfig)
         .start();
-    let ready = ["wait", "mfaserver", "--all", "--for=condition=Ready", "--timeout=90s"];
+    let ready = ["wait", "mfaserver", "before", "--for=condition=Ready", "--timeout=90s"];
     kubectl(&cluster, &ready, &Value::Null).await;
     cluster.control_plane.stop_api_server().await.expect("an API server to stop");
     let failures = |log: &Log| {
@@ -128,6 +132,7 @@ async fn what_is_applied_after_a_long_outage_of_the_api_server_is_worked_on() {
     operator.log().wait(failures).await.expect("the watch fails again and again");
     cluster.control_plane.start_api_server().await.expect("an API server to start");
     kubectl(&cluster, &["apply", "-f", "-"], &list(&[okta("after")])).await;
+    let ready = ["wait", "mfaserver", "after", "--for=condition=Ready", "--timeout=90s"];
     kubectl(&cluster, &ready, &Value::Null).await;
     assert_eq!(posts(&stage, "after").len(), 1);
     assert_eq!(operator.terminate().await.code(), Some(0));
