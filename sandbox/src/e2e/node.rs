@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
+
 use super::{During as _, Parts, Result, failed, host::group_roots, keys};
 use crate::control_plane::process::Process;
 
@@ -38,6 +40,8 @@ pub(super) struct Node {
     http: reqwest::Client,
     folder: PathBuf,
     parts: Parts,
+    /// When the API server was started again, and when it was ready.
+    starts: Vec<(Timestamp, Timestamp)>,
 }
 
 impl Node {
@@ -102,6 +106,7 @@ impl Node {
             http,
             folder: folder.to_owned(),
             parts: parts.clone(),
+            starts: Vec::new(),
         })
     }
 
@@ -126,8 +131,15 @@ impl Node {
 
     /// Starts it again, and waits until it answers.
     pub(super) async fn start_api_server(&mut self) -> Result {
+        let begun = Timestamp::now();
         self.api_server = Some(start_api_server(&self.parts, &self.folder, &self.http).await?);
+        self.starts.push((begun, Timestamp::now()));
         Ok(())
+    }
+
+    /// Whether the API server was being started then: it may refuse what it does not know the roles for yet.
+    pub(super) fn was_starting(&self, at: Timestamp) -> bool {
+        self.starts.iter().any(|(begun, ready)| (*begun..=*ready).contains(&at))
     }
 
     /// The folder of a container's memory control group.

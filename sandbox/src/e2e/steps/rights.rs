@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::super::{
@@ -25,7 +26,7 @@ pub(super) async fn minimal(scene: &mut Scene) -> Result<String> {
     let text = fs::read_to_string(scene.node.audit_log()).during("reading the audit log")?;
     let mut done = BTreeSet::new();
     let mut refused = BTreeSet::new();
-    let mut requests = 0_u64;
+    let (mut requests, mut early) = (0_u64, 0_u64);
     for line in text.lines() {
         let event: Value = serde_json::from_str(line).during("reading a line of the audit log")?;
         if event["user"]["username"] != user.as_str() {
@@ -45,7 +46,12 @@ pub(super) async fn minimal(scene: &mut Scene) -> Result<String> {
             format!("{verb} {}", word(&event["requestURI"]))
         };
         if event["responseStatus"]["code"] == 403 || event["annotations"]["authorization.k8s.io/decision"] == "forbid" {
-            refused.insert(what);
+            let at: Timestamp = word(&event["requestReceivedTimestamp"]).parse().during("a time of the audit log")?;
+            if scene.node.was_starting(at) {
+                early += 1;
+            } else {
+                refused.insert(what);
+            }
         } else if object.is_object() {
             done.insert(what);
         }
@@ -62,7 +68,10 @@ pub(super) async fn minimal(scene: &mut Scene) -> Result<String> {
     if !beyond.is_empty() {
         return failed(format!("it did what its roles do not give: {beyond:?}"));
     }
-    Ok(format!("{} rights, {requests} requests", allowed.len()))
+    Ok(format!(
+        "{} rights, {requests} requests, {early} refused by an API server that was not ready yet",
+        allowed.len()
+    ))
 }
 
 /// What the roles allow that are bound to the account by name.
