@@ -1,6 +1,6 @@
 //! Installing, working, upgrading, handing over, uninstalling.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -298,9 +298,21 @@ pub(super) async fn killed(scene: &mut Scene) -> Result<String> {
     Ok(format!("{who} one leads after {took:.1} s"))
 }
 
+/// A tenant that gets no new object for so long gets none any more.
+const STILL: Duration = Duration::from_secs(5);
+
 pub(super) async fn uninstall(scene: &mut Scene) -> Result<String> {
+    // The tenant came back empty in an earlier step: until all is there again, the number grows by itself.
+    let objects = until("each resource that is Ready has its object", async || {
+        let servers = scene.cluster.list(SERVERS).await?;
+        let ready = servers.iter().filter(|server| condition(server, "Ready")["status"] == "True").count();
+        let objects = scene.tenant.objects().await?.len();
+        tokio::time::sleep(STILL).await;
+        let later = scene.tenant.objects().await?.len();
+        Ok((objects == later && objects >= ready).then_some(objects))
+    })
+    .await?;
     let before = scene.cluster.list(SERVERS).await?.len();
-    let objects = scene.tenant.objects().await?.len();
     scene.cluster.helm(&["uninstall", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "5m"]).await?;
     until("no pod of the operator is left", async || Ok(scene.pods().await?.is_empty().then_some(()))).await?;
     let definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/mfaservers.sse.mfa-operator.io";
