@@ -11,9 +11,6 @@ WITH_MONITORING = monitoring=$$(tools/monitoring-tools) && export "$$monitoring"
 # Where the demo finds what was built: operator and demo in one build, so that nothing is compiled twice.
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
-# Most tests wait most of the time, for a real API server or a delay: more of them at once than cores keep two cores busy.
-export RUST_TEST_THREADS ?= 4
-
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -58,7 +58,7 @@ pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 
 /// How many control planes there are at most: each costs some 280 MB.
 static TURNS: Semaphore = Semaphore::const_new(MOST);
-const MOST: usize = 4;
+const MOST: usize = 3;
 static IDLE: Mutex<Vec<&'static Cluster>> = Mutex::new(Vec::new());
 
 /// How many lines of the operator's log a failure shows.

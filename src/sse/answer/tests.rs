@@ -77,6 +77,13 @@ fn every_field_of_an_object_is_kept() {
 }
 
 #[test]
+fn an_object_with_an_id_is_no_wrapper_whatever_its_fields_are_called() {
+    let object = created(json!({"id": "i-1", "name": "corp", "data": {"id": "i-2", "name": "other"}})).unwrap();
+    assert_eq!((object.id.as_str(), object.name.as_str()), ("i-1", "corp"));
+    assert_eq!(object.fields["data"]["id"], "i-2");
+}
+
+#[test]
 fn an_object_is_the_one_that_was_asked_for_by_id() {
     let found = |json| identified(json, "1").map(|remote| remote.name);
     let a = Some("a".to_owned());
