@@ -5,12 +5,13 @@ use std::process::{Command, Stdio};
 use clap::CommandFactory as _;
 use mfa_operator::args::Arguments;
 
-/// The shells, and how each checks a script without running it.
+/// The shells, and how each checks a script without running it. elvish cannot: the module that completions are put into is
+/// there in its editor alone.
 const SHELLS: [(&str, &str, &[&str]); 5] = [
     ("bash", "bash", &["-n"]),
     ("zsh", "zsh", &["-n"]),
     ("fish", "fish", &["--no-execute"]),
-    ("elvish", "elvish", &["-compileonly"]),
+    ("elvish", "", &[]),
     (
         "powershell",
         "pwsh",
@@ -43,6 +44,9 @@ fn every_shell_gets_every_command_and_every_flag() {
         let commands = command.get_subcommands().map(clap::Command::get_name);
         for word in flags.iter().copied().chain(commands) {
             assert!(script.contains(word), "{shell}: {word}");
+        }
+        if program.is_empty() {
+            continue;
         }
         // Where the shell is there, it reads the script.
         match Command::new(program).args(check).arg(saved(shell, "read")).stdin(Stdio::null()).output() {
