@@ -8,7 +8,9 @@ use mfa_operator::args::{Arguments, Command};
 use mfa_operator::{args, crd, run, telemetry};
 
 /// What is parsed in a burst goes back to the system after it: a fifth less memory than with the system's allocator, and less
-/// of the processor. Its settings are in `.cargo/config.toml`.
+/// of the processor. Its settings are in `.cargo/config.toml`. A build for development compiles it without optimisation, and
+/// would be the slower for it.
+#[cfg(not(debug_assertions))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
