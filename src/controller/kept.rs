@@ -114,25 +114,10 @@ fn worth_a_pass(meta: &ObjectMeta) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
-
-    fn server() -> Value {
-        json!({
-            "apiVersion": "sse.mfa-operator.io/v1alpha1", "kind": "MfaServer",
-            "metadata": {
-                "name": "corp", "namespace": "default", "uid": "1-2-3", "resourceVersion": "7", "generation": 2,
-                "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"a": "b"}, "finalizers": ["x", "y"],
-                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", ANNOTATION_ID: "7"},
-            },
-            "spec": {"folder": "Shared", "mfaCertProfile": "größe"},
-            "status": {"observedGeneration": 2, "id": "7", "conditions": [{
-                "type": "Ready", "status": "True", "reason": "Available", "message": "", "observedGeneration": 2,
-                "lastTransitionTime": "2026-01-01T00:00:00Z",
-            }]},
-        })
-    }
+    use crate::reconcile::packed::tests::server;
 
     fn kept(server: Value) -> Kept {
         serde_json::from_value(server).unwrap()

@@ -89,12 +89,12 @@ fn inflated(length: usize, packed: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn server() -> Value {
+    pub(crate) fn server() -> Value {
         json!({
             "apiVersion": "sse.mfa-operator.io/v1alpha1", "kind": "MfaServer",
             "metadata": {

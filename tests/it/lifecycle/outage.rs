@@ -115,12 +115,7 @@ async fn what_is_applied_after_a_long_outage_of_the_api_server_is_worked_on() {
     kubectl(&cluster, &["apply", "-f", "-"], &list(&items)).await;
     kubectl(&cluster, &["create", "-f", "-"], &list(&many.collect::<Vec<_>>())).await;
     let kubeconfig = cluster.control_plane.kubeconfig().to_owned();
-    let operator = stage
-        .operator()
-        .env("RUST_LOG", "info,kube_runtime=debug")
-        .flag("--resync-interval", "1h")
-        .kubeconfig(&kubeconfig)
-        .start();
+    let operator = stage.operator().flag("--resync-interval", "1h").kubeconfig(&kubeconfig).start();
     let ready = ["wait", "mfaserver", "before", "--for=condition=Ready", "--timeout=90s"];
     kubectl(&cluster, &ready, &Value::Null).await;
     cluster.control_plane.stop_api_server().await.expect("an API server to stop");
