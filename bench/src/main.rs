@@ -11,6 +11,7 @@ mod latency;
 mod leader;
 mod limits;
 mod load;
+mod mended;
 mod plot;
 mod process;
 mod report;
@@ -113,7 +114,7 @@ async fn main() -> ExitCode {
 }
 
 /// The measurements, in their order; their names select some of them.
-const PARTS: [&str; 6] = ["counts", "growth", "speed", "limits", "latency", "leader"];
+const PARTS: [&str; 7] = ["counts", "growth", "speed", "limits", "latency", "mended", "leader"];
 
 async fn run(parts: &[&str]) -> Result<()> {
     if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(part)) {
@@ -143,6 +144,9 @@ async fn run(parts: &[&str]) -> Result<()> {
     }
     if wanted("latency") {
         latency::measure(&scale, &mut report).await?;
+    }
+    if wanted("mended") {
+        mended::measure(&scale, &mut report).await?;
     }
     if wanted("leader") {
         leader::measure(&scale, &mut report).await?;

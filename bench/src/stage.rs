@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Event, Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::Request;
+use kube::core::{ObjectList, Request};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, Config, ResourceExt as _};
 use mfa_operator::crd::{self, MfaServer};
@@ -106,6 +106,22 @@ impl Stage {
         let secret: Secret = serde_json::from_value(json!({ "metadata": { "name": name }, "stringData": keys }))?;
         Api::<Secret>::namespaced(self.client.clone(), NAMESPACE).create(&PostParams::default(), &secret).await?;
         Ok(())
+    }
+
+    /// Replaces the tenant's bearer token in its Secret.
+    pub(crate) async fn mend(&self, token: &str) -> Result<()> {
+        let patch = Patch::Merge(json!({ "stringData": { "token": token } }));
+        let secrets = Api::<Secret>::namespaced(self.client.clone(), NAMESPACE);
+        secrets.patch("prisma-access", &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// How many resources are Ready.
+    pub(crate) async fn ready(&self) -> Result<usize> {
+        let url = format!("/apis/{}/v1alpha1/namespaces/{NAMESPACE}/mfaservers", crd::GROUP);
+        let request = Request::new(&url).list(&ListParams::default())?;
+        let seen: ObjectList<Seen> = self.client.request(request).await?;
+        Ok(seen.items.iter().filter(|server| server.is_ready()).count())
     }
 
     /// Creates the resources of these numbers; `folder` says where each is.

@@ -90,13 +90,6 @@ impl Turn {
     }
 }
 
-/// Waits until no other test runs an operator, and lets none begin while this is held. For a test that has a [`Stage`] and
-/// holds a number of the design to be reached; one test at a time, or two would wait for each other.
-pub(crate) async fn quiet() -> SemaphorePermit<'static> {
-    let others = u32::try_from(MOST - 1).expect("a few");
-    TURNS.acquire_many(others).await.expect("the semaphore is never closed")
-}
-
 /// Keeps room for one more control plane beside those of the stages; for a test that has no [`Stage`].
 pub(crate) async fn room() -> SemaphorePermit<'static> {
     TURNS.acquire().await.expect("the semaphore is never closed")
