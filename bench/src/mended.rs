@@ -24,8 +24,9 @@ pub(crate) async fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
     ready.wait(count, LIMIT).await?;
     let mut token = crate::stage::TOKEN;
     let (mut times, mut asked) = (Vec::new(), Vec::new());
-    for next in TOKENS {
-        crate::say(&format!("mended: {} of {}", times.len() + 1, TOKENS.len()));
+    let rounds = if scale.quick { 1 } else { TOKENS.len() };
+    for next in &TOKENS[..rounds] {
+        crate::say(&format!("mended: {} of {rounds}", times.len() + 1));
         stage.simulator.log().reset();
         stage.tenant.remove_bearer_token(token);
         none_ready(&stage).await?;
