@@ -87,8 +87,8 @@ pub type Place = Arc<Mutex<Option<(Access, Permit)>>>;
 /// What is remembered of one resource. What few have is boxed: there may be many resources.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// The answer to our last write or live look, while the cache may be older. Until the next pass that is so for each
-    /// resource that was just created.
+    /// The answer to our last write, while the cache may be older. Until the next pass that is so for each resource that was
+    /// just created.
     pub newest: Option<Packed>,
     /// The value of `reconcile-requested-at` that the question was asked for.
     pub asked: Option<String>,
@@ -111,8 +111,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Keeps the answer to our own write or live look, which is newer than the cache, and hands it back without who wrote
-    /// which field: nobody asks, and it is many times the size of the rest.
+    /// Keeps the answer to our own write, which is newer than the cache, and hands it back without who wrote which field:
+    /// nobody asks, and it is many times the size of the rest.
     pub fn keep(&mut self, mut answer: MfaServer) -> Arc<MfaServer> {
         answer.metadata.managed_fields = None;
         self.newest = Some(Packed::of(answer.clone()));

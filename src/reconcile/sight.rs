@@ -36,8 +36,7 @@ pub fn unanswered(server: &MfaServer) -> Option<Record> {
     Record::of(server).filter(|record| !record.is_answered(server))
 }
 
-/// The resource to work from: the answer to our own write or live look, while it is newer than the cache, and the cache from
-/// then on.
+/// The resource to work from: our own write's answer, while it is newer than the cache, and the cache from then on.
 pub fn freshest<S: Clone>(newest: &mut Option<S>, cached: S, is_newer: impl FnOnce(&S, &S) -> bool) -> (S, Sight) {
     match newest.take() {
         Some(written) if is_newer(&written, &cached) => {

@@ -409,7 +409,6 @@ impl Hand<'_> {
         let Some(live) = live else { return Outcome::Gone };
         let unrecorded = self.pass().facts.answer != Answer::None;
         self.pass().server = live.clone();
-        self.mind().newest = Some(live.clone());
         let id = status(&live.server).id.as_deref().map(id_number);
         let looked = self.look(&Arc::clone(&live.server), id);
         let pass = self.pass();
@@ -424,8 +423,7 @@ impl Hand<'_> {
         if !self.may_write() {
             return Outcome::NotLeading;
         }
-        let unsent = self.mind().course.unsent();
-        let nonce = unsent.unwrap_or_else(|| self.state.fresh_nonce());
+        let nonce = self.state.fresh_nonce();
         let pass = self.pass();
         let (server, wanted) = (Arc::clone(&pass.server.server), desired(&pass.spoken.server).unwrap());
         let uid = server.metadata.uid.clone().unwrap();

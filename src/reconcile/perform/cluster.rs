@@ -1,5 +1,7 @@
 //! Steps towards the API server: reading the resource, its Secrets and its definition, and writing its metadata.
 
+use std::sync::Arc;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
@@ -16,9 +18,7 @@ impl Pass {
     pub(super) async fn read_live(&mut self) -> Outcome {
         match self.api().get_opt(&self.name).await {
             Ok(Some(server)) if server.uid().as_deref() == Some(&self.uid) => {
-                // A later pass works from no less than this one has seen: what is being deleted is not created from a cache
-                // that lags.
-                self.server = self.remember(|memory, _| memory.keep(server));
+                self.server = Arc::new(server);
                 let unrecorded = self.facts.answer != Answer::None;
                 let (generation, desired, id) = (self.generation, self.desired.clone(), self.id.clone());
                 let cause = self.cause.clone();
@@ -106,9 +106,8 @@ impl Pass {
         if !self.context.may_write() {
             return Outcome::NotLeading;
         }
-        let unsent = self.remember(|memory, _| memory.course.unsent());
         let Ok(desired) = &self.desired else { return Outcome::KubeFailed };
-        let nonce = unsent.unwrap_or_else(|| format!("{:016x}", rand::random::<u64>()));
+        let nonce = format!("{:016x}", rand::random::<u64>());
         let secrets = self.observed.clone().unwrap_or_default();
         let record = Record::new(&self.uid, nonce.clone(), &self.tenant_name(), desired, &secrets);
         let Ok(text) = serde_json::to_string(&record) else { return Outcome::KubeFailed };
