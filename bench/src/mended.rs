@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use mfa_sandbox::simulator::Log;
 use tokio::time::sleep;
 
 use crate::process::Process;
 use crate::report::Report;
-use crate::stage::{Credentials, Ready, Stage, mobile_users};
+use crate::stage::{Credentials, Ready, Stage, TOKEN, mobile_users};
 use crate::{Result, Scale, seconds};
 
 const LIMIT: Duration = Duration::from_mins(3);
@@ -22,7 +23,7 @@ pub(crate) async fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
     // The resync finds out that a token is refused.
     let operator = Process::operator(&stage, &["--api-qps", "0", "--resync-interval", "10s"])?;
     ready.wait(count, LIMIT).await?;
-    let mut token = crate::stage::TOKEN;
+    let mut token = TOKEN;
     let (mut times, mut asked) = (Vec::new(), Vec::new());
     let rounds = if scale.quick { 1 } else { TOKENS.len() };
     for next in &TOKENS[..rounds] {
@@ -30,8 +31,7 @@ pub(crate) async fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
         stage.simulator.log().reset();
         stage.tenant.remove_bearer_token(token);
         none_ready(&stage).await?;
-        let refused =
-            |log: &mfa_sandbox::simulator::Log| log.entries().iter().filter(|entry| entry.status == Some(401)).count();
+        let refused = |log: &Log| log.entries().iter().filter(|entry| entry.status == Some(401)).count();
         asked.push(stage.simulator.log().with(refused));
         let mut ready = Ready::watch(&stage).await?;
         stage.tenant.add_bearer_token(next);

@@ -102,24 +102,26 @@ impl Stage {
         Api::namespaced(self.client.clone(), NAMESPACE)
     }
 
+    fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
     async fn secret(&self, name: &str, keys: &Value) -> Result<()> {
         let secret: Secret = serde_json::from_value(json!({ "metadata": { "name": name }, "stringData": keys }))?;
-        Api::<Secret>::namespaced(self.client.clone(), NAMESPACE).create(&PostParams::default(), &secret).await?;
+        self.secrets().create(&PostParams::default(), &secret).await?;
         Ok(())
     }
 
     /// Replaces the tenant's bearer token in its Secret.
     pub(crate) async fn mend(&self, token: &str) -> Result<()> {
         let patch = Patch::Merge(json!({ "stringData": { "token": token } }));
-        let secrets = Api::<Secret>::namespaced(self.client.clone(), NAMESPACE);
-        secrets.patch("prisma-access", &PatchParams::default(), &patch).await?;
+        self.secrets().patch("prisma-access", &PatchParams::default(), &patch).await?;
         Ok(())
     }
 
     /// How many resources are Ready.
     pub(crate) async fn ready(&self) -> Result<usize> {
-        let url = format!("/apis/{}/v1alpha1/namespaces/{NAMESPACE}/mfaservers", crd::GROUP);
-        let request = Request::new(&url).list(&ListParams::default())?;
+        let request = seen_of().list(&ListParams::default())?;
         let seen: ObjectList<Seen> = self.client.request(request).await?;
         Ok(seen.items.iter().filter(|server| server.is_ready()).count())
     }
@@ -294,6 +296,11 @@ impl Seen {
     }
 }
 
+/// A request for the resources that is answered with [`Seen`].
+fn seen_of() -> Request {
+    Request::new(format!("/apis/{}/v1alpha1/namespaces/{NAMESPACE}/mfaservers", crd::GROUP))
+}
+
 type Times = Arc<Mutex<HashMap<String, Instant>>>;
 
 /// When each resource became Ready, as the API server's watch tells it.
@@ -309,13 +316,12 @@ impl Ready {
         let newest = stage.servers().list_metadata(&ListParams::default().limit(1)).await?;
         let mut version = newest.metadata.resource_version.unwrap_or_default();
         let client = stage.client.clone();
-        let url = format!("/apis/{}/v1alpha1/namespaces/{NAMESPACE}/mfaservers", crd::GROUP);
         let times = Times::default();
         let (sender, count) = watch::channel(0);
         let seen = Arc::clone(&times);
         let task = tokio::spawn(async move {
             loop {
-                let Ok(request) = Request::new(&url).watch(&WatchParams::default(), &version) else { return };
+                let Ok(request) = seen_of().watch(&WatchParams::default(), &version) else { return };
                 let Ok(events) = client.request_events::<Seen>(request).await else { return };
                 let mut events = std::pin::pin!(events);
                 while let Some(Ok(event)) = events.next().await {
