@@ -270,6 +270,7 @@ mod tests {
         let begin = Instant::now();
         while !condition() {
             assert!(begin.elapsed() < Duration::from_mins(1), "{what}");
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -284,11 +285,13 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 let mut pulse = std::pin::pin!(health.pulse(Part::Runtime));
-                while blocked.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
+                loop {
                     pulse.next().await;
-                    if blocked.try_recv().is_ok() {
+                    match blocked.try_recv() {
                         // As a lock does that is never released.
-                        goes_on.recv().unwrap();
+                        Ok(()) => goes_on.recv().unwrap(),
+                        Err(mpsc::TryRecvError::Empty) => {}
+                        Err(mpsc::TryRecvError::Disconnected) => break,
                     }
                 }
             });
