@@ -131,8 +131,9 @@ pub fn find<T: Clone, R: Borrow<Remote>>(
     }
     let of_name = inventory.by_name(sought.name).map(|(id, item)| view(id, item));
     let mut candidates: Vec<R> = of_name.filter(here).collect();
-    let attempted =
-        sought.open.and_then(|record| candidates.iter().position(|item| record.sent.matches(&item.borrow().fields)));
+    // What is known from before the list that answers the question was there before the attempt, perhaps.
+    let made = |record: &Record, item: &Remote| inventory.is_shown(&item.id) && record.sent.matches(&item.fields);
+    let attempted = sought.open.and_then(|record| candidates.iter().position(|item| made(record, item.borrow())));
     let found = match attempted {
         Some(_) => Found::Attempted,
         None if candidates.is_empty() => return Sighting::default(),
@@ -341,3 +342,6 @@ pub fn binding(
 pub fn is_stray(facts: &Facts) -> bool {
     facts.sight == Sight::Gone && facts.answer == Answer::Created && !facts.retain
 }
+
+#[cfg(test)]
+mod tests;

@@ -196,6 +196,8 @@ pub struct Inventory<T> {
     name_of: fn(&T) -> &str,
     writes: Vec<(Mark, Write<T>)>,
     listed: Option<Listed>,
+    /// What is known from before the last list, which was incomplete and did not show it.
+    unshown: HashSet<Arc<str>>,
 }
 
 /// The last list that was taken in.
@@ -212,7 +214,8 @@ impl<T: Clone> Inventory<T> {
     #[must_use]
     pub fn new(name_of: fn(&T) -> &str) -> Self {
         let hasher = RandomState::new();
-        Self { items: HashMap::new(), names: HashMap::new(), hasher, name_of, writes: Vec::new(), listed: None }
+        let (items, names, unshown) = (HashMap::new(), HashMap::new(), HashSet::new());
+        Self { items, names, hasher, name_of, writes: Vec::new(), listed: None, unshown }
     }
 
     /// Takes in a list that began at `begun`. One that is incomplete leaves what it does not show.
@@ -220,10 +223,16 @@ impl<T: Clone> Inventory<T> {
         if complete {
             self.items.clear();
         }
-        self.items.extend(items.into_iter().map(|(id, item)| (id.into(), item)));
+        self.unshown = self.items.keys().cloned().collect();
+        for (id, item) in items {
+            let id = id.into();
+            self.unshown.remove(&id);
+            self.items.insert(id, item);
+        }
         self.writes.retain(|(ended, _)| *ended > begun);
         for (_, write) in &self.writes {
             apply(&mut self.items, write);
+            self.unshown.remove(write.id());
         }
         self.listed = Some(Listed { begun, complete });
         self.index();
@@ -246,6 +255,7 @@ impl<T: Clone> Inventory<T> {
             }
         }
         apply(&mut self.items, &write);
+        self.unshown.remove(write.id());
         // An earlier write of the same object is of no more use: whatever list this one does not win over, that one does not.
         self.writes.retain(|(_, earlier)| earlier.id() != write.id());
         self.writes.push((ended, write));
@@ -281,6 +291,13 @@ impl<T: Clone> Inventory<T> {
         self.items.get(id)
     }
 
+    /// Whether the item is known from the last list, or from a write after it. What an incomplete list does not show is
+    /// known from before, and may be changed or gone.
+    #[must_use]
+    pub fn is_shown(&self, id: &str) -> bool {
+        self.items.contains_key(id) && !self.unshown.contains(id)
+    }
+
     /// The items of that name, with their ids: an inherited one may stand beside the folder's own.
     pub fn by_name<'a>(&'a self, name: &str) -> impl Iterator<Item = (&'a str, &'a T)> {
         self.names
@@ -313,6 +330,7 @@ impl<T: PartialEq> PartialEq for Inventory<T> {
             && self.items.values().all(alike)
             && self.writes == other.writes
             && self.listed == other.listed
+            && self.unshown == other.unshown
     }
 }
 
@@ -325,6 +343,7 @@ impl<T: Hash> Hash for Inventory<T> {
         items.hash(state);
         self.writes.hash(state);
         self.listed.hash(state);
+        self.unshown.len().hash(state);
     }
 }
 
@@ -509,6 +528,30 @@ mod tests {
         inventory.take_list(Mark(2), items(&[("2", "b")]), false);
         assert!(inventory.by_id("1").is_some() && inventory.by_id("2").is_some());
         assert_eq!(inventory.listed(), Some(Listed { begun: Mark(2), complete: false }));
+    }
+
+    #[test]
+    fn what_an_incomplete_list_does_not_show_is_known_from_before() {
+        let shown = |inventory: &Inventory<String>| ["1", "2", "3"].map(|id| inventory.is_shown(id));
+        let mut inventory = inventory();
+        inventory.take_list(Mark(1), items(&[("1", "a"), ("2", "b")]), true);
+        assert_eq!(shown(&inventory), [true, true, false]);
+        let before = inventory.clone();
+        inventory.take_list(Mark(2), items(&[("2", "b"), ("3", "c")]), false);
+        assert_eq!(shown(&inventory), [false, true, true]);
+        inventory.take_list(Mark(2), items(&[("3", "c")]), false);
+        assert_eq!(shown(&inventory), [false, false, true]);
+        inventory.take_write(Mark(3), Write::Put("1".into(), "a".into()));
+        assert_eq!(shown(&inventory), [true, false, true]);
+        inventory.take_list(Mark(2), items(&[("2", "b")]), false);
+        assert_eq!(shown(&inventory), [true, true, false], "written after that list began");
+        inventory.take_list(Mark(4), items(&[("1", "a"), ("2", "b")]), true);
+        assert_eq!(shown(&inventory), [true, true, false]);
+        let mut other = before.clone();
+        other.take_list(Mark(1), items(&[("1", "a")]), false);
+        let mut one = before.clone();
+        one.take_list(Mark(1), items(&[("2", "b")]), false);
+        assert!(one != other, "what is shown is part of what is known");
     }
 
     #[test]
