@@ -309,6 +309,14 @@ impl Row {
         log.lines().iter().filter(|line| told(line)).filter_map(|line| line["retry_in_seconds"].as_u64()).collect()
     }
 
+    /// What the operator logged of its resource.
+    fn logged(&self, log: &Log, namespace: &str) -> String {
+        let resource = json!(format!("{namespace}/{}", self.name));
+        let lines = log.lines();
+        let lines: Vec<_> = lines.iter().filter(|line| line["resource"] == resource).map(Value::to_string).collect();
+        lines.join("\n")
+    }
+
     /// Whether the n-th delay is one of the class's: not shorter, at most a fifth longer. The log cuts fractions off.
     fn is_delay(&self, n: u32, seconds: u64) -> bool {
         let nominal = self.delay(n);
@@ -446,7 +454,9 @@ async fn every_error_is_told_by_its_name_and_tried_again_when_its_class_says() {
     let entries = stage.simulator.log().entries();
     let hurried: Vec<_> =
         rows.iter().filter_map(|row| row.hurry(&entries).map(|hurry| format!("{}: {hurry}", row.name))).collect();
-    assert_eq!(hurried, Vec::<String>::new());
+    let steps = |row: &Row| row.logged(operator.log(), &namespace);
+    let told: Vec<_> = rows.iter().filter(|row| row.hurry(&entries).is_some()).map(steps).collect();
+    assert_eq!(hurried, Vec::<String>::new(), "{}", told.join("\n\n"));
     let created = stage.tenant.objects();
     assert_eq!(created.len(), there.len() - 1, "an object of a refused resource is there: {created:?}");
     assert_eq!(operator.terminate().await.code(), Some(0));
