@@ -63,6 +63,8 @@ pub mod reason {
         FLAPPING = "Flapping";
         /// A create may still land.
         OUTCOME_UNKNOWN = "OutcomeUnknown";
+        /// The object was found and taken as ours; what differs is written next.
+        ADOPTED = "Adopted";
     }
 }
 

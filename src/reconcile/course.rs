@@ -80,6 +80,13 @@ impl<T, U> Course<T, U> {
         Attempt::Settled
     }
 
+    /// The nonce of what this process recorded last, while nobody has acted on it. Whether the cluster took that record may
+    /// not be known: the next one goes by the same nonce, so that it is known for not sent whichever of the two is stored.
+    #[must_use]
+    pub fn unsent(&self) -> Option<String> {
+        self.minted.as_ref().filter(|minted| !minted.acted).map(|minted| minted.nonce.clone())
+    }
+
     /// An attempt is about to be recorded.
     pub fn records(&mut self, nonce: String) {
         self.minted = Some(Minted { nonce, acted: false });

@@ -22,7 +22,7 @@ pub enum Sameness {
 /// How the resource was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sight {
-    /// From the watch's cache: it may lag behind our own writes.
+    /// From the watch's cache, or the answer to a write of an earlier pass: it may be old.
     Cached,
     /// Read from the API server in this pass.
     Live,

@@ -23,7 +23,7 @@ use crate::reconcile::facts::Found;
 use crate::sse::types::{Remote, SECRET_FIELDS, VENDOR};
 use crate::sse::{Limits, Method, Schedule, TokenEndpoint};
 
-const VERDICTS: [Verdict; 16] = [
+const VERDICTS: [Verdict; 17] = [
     Verdict::InOrder,
     Verdict::Suspended,
     Verdict::InvalidSpec,
@@ -40,6 +40,7 @@ const VERDICTS: [Verdict; 16] = [
     Verdict::Refused(FactsClass::Conflict),
     Verdict::Refused(FactsClass::Server),
     Verdict::OutcomeUnknown,
+    Verdict::Adopted,
 ];
 
 /// The schema of the status, as the API server holds everyone to it.

@@ -52,6 +52,7 @@ kinds! {
     RecordFlapping,
     RecordRefused,
     RecordOutcomeUnknown,
+    RecordAdopted,
     DropFinalizer,
 }
 
@@ -87,6 +88,7 @@ impl Kind {
                 Verdict::Flapping => Self::RecordFlapping,
                 Verdict::Refused(_) => Self::RecordRefused,
                 Verdict::OutcomeUnknown => Self::RecordOutcomeUnknown,
+                Verdict::Adopted => Self::RecordAdopted,
                 // Never recorded, as `Verdict::is_recorded` says.
                 Verdict::List
                 | Verdict::Token

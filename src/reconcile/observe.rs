@@ -117,6 +117,7 @@ impl Pass {
             | Verdict::AdoptionRefused
             | Verdict::DriftReported
             | Verdict::Flapping
+            | Verdict::Adopted
             | Verdict::Token
             | Verdict::Permit
             | Verdict::Kube
@@ -199,6 +200,7 @@ pub(super) const fn verdict_name(verdict: Verdict) -> &'static str {
         Verdict::Flapping => "flapping",
         Verdict::Refused(_) => "refused",
         Verdict::OutcomeUnknown => "outcome_unknown",
+        Verdict::Adopted => "adopted",
         Verdict::List => "waits_for_list",
         Verdict::Token => "waits_for_token",
         Verdict::Permit => "waits_for_turn",

@@ -106,19 +106,17 @@ impl Pass {
             name,
             server: cached,
         };
-        let (sight, unrecorded, permit) = pass.remember(|memory, server| {
+        let (unrecorded, permit) = pass.remember(|memory, server| {
             let mut newest = memory.newest.as_ref().and_then(|written| written.unpack().ok()).map(Arc::new);
-            let (freshest, sight) =
-                freshest(&mut newest, Arc::clone(server), |written, cached| is_newer(written, cached));
+            *server = freshest(&mut newest, Arc::clone(server), |written, cached| is_newer(written, cached));
             if newest.is_none() {
                 memory.newest = None;
             }
-            *server = freshest;
-            (sight, memory.course.unrecorded.clone(), memory.take_permit())
+            (memory.course.unrecorded.clone(), memory.take_permit())
         });
         pass.permit = permit;
         let (stored, seen) = pass.look();
-        pass.facts = Facts { sight, ..Facts::from_stored(stored).seeing(seen) };
+        pass.facts = Facts::from_stored(stored).seeing(seen);
         if let Some(unrecorded) = unrecorded {
             pass.resume(*unrecorded);
         }

@@ -145,6 +145,7 @@ fn judge(known: &Known<'_>) -> Judgement {
         Verdict::DriftReported => of(Ready::False, Stalled, reason::DRIFT_REPORTED),
         Verdict::Flapping => of(Ready::False, Stalled, reason::FLAPPING),
         Verdict::OutcomeUnknown => of(Ready::AsItWas, Reconciling, reason::OUTCOME_UNKNOWN),
+        Verdict::Adopted => of(Ready::False, Reconciling, reason::ADOPTED),
         Verdict::Refused(class) => match class {
             Class::Credential | Class::Forbidden | Class::Input | Class::Conflict => of(Ready::False, Stalled, cause),
             Class::Referenced => of(Ready::False, Reconciling, cause),
@@ -289,7 +290,7 @@ fn event(known: &Known<'_>, list: &[Condition], judgement: &Judgement, message: 
     let request = known.cause.error.as_ref().and_then(|error| error.request_id.as_deref());
     let mut note = request.map_or_else(|| message.to_owned(), |id| format!("{message} (request {id})"));
     note.truncate(note.floor_char_boundary(EVENT_NOTE_MAX));
-    let warning = !matches!(known.verdict, Verdict::InOrder | Verdict::Suspended);
+    let warning = !matches!(known.verdict, Verdict::InOrder | Verdict::Suspended | Verdict::Adopted);
     Some(Event { warning, reason: judgement.reason.to_owned(), note })
 }
 
@@ -322,6 +323,9 @@ fn sentence(verdict: Verdict) -> &'static str {
         }
         Verdict::OutcomeUnknown => {
             "The answer to the creation was lost; whether the object came to be is being found out before anything is sent again."
+        }
+        Verdict::Adopted => {
+            "The object was found in the tenant and is this resource's now; what differs from the spec is written next."
         }
         _ => "",
     }

@@ -36,14 +36,15 @@ pub fn unanswered(server: &MfaServer) -> Option<Record> {
     Record::of(server).filter(|record| !record.is_answered(server))
 }
 
-/// The resource to work from: our own write's answer, while it is newer than the cache, and the cache from then on.
-pub fn freshest<S: Clone>(newest: &mut Option<S>, cached: S, is_newer: impl FnOnce(&S, &S) -> bool) -> (S, Sight) {
+/// The resource to work from: our own write's answer, while it is newer than the cache, and the cache from then on. It may be
+/// old all the same: others write too, and a write of ours whose answer was lost may have been taken.
+pub fn freshest<S: Clone>(newest: &mut Option<S>, cached: S, is_newer: impl FnOnce(&S, &S) -> bool) -> S {
     match newest.take() {
         Some(written) if is_newer(&written, &cached) => {
             *newest = Some(written.clone());
-            (written, Sight::Live)
+            written
         }
-        _ => (cached, Sight::Cached),
+        _ => cached,
     }
 }
 

@@ -72,6 +72,8 @@ pub enum Verdict {
     Refused(Class),
     /// A create may still land.
     OutcomeUnknown,
+    /// The object was found in the tenant and taken as ours; what differs is written next.
+    Adopted,
     /// Not recorded: the folder's list.
     List,
     /// Not recorded: the credential or its token.
@@ -182,8 +184,11 @@ pub const RULES: &[Rule] = &[
         decide: |f| (f.sight == Sight::Stale).then_some(Step::ReadLive),
     },
     Rule {
-        name: "our finalizer and no id: the cache may lag behind, look",
-        decide: |f| (f.finalizer && !f.id && f.sight == Sight::Cached).then_some(Step::ReadLive),
+        name: "our finalizer, and no id or an attempt: the cache may lag behind, look",
+        decide: |f| {
+            let asked = f.finalizer && (!f.id || f.attempt != Attempt::None);
+            (asked && f.sight == Sight::Cached).then_some(Step::ReadLive)
+        },
     },
     Rule {
         name: "an answer to a create is recorded before anything else",
@@ -367,6 +372,11 @@ pub const RULES: &[Rule] = &[
             let verdict = if f.answer == Answer::Adopted { Verdict::AdoptionRefused } else { Verdict::DriftReported };
             (f.bound() && f.unwritable).then(|| stop(f, verdict))
         },
+    },
+    Rule {
+        name: "what was taken as ours is recorded before it is changed",
+        // An attempt knows its object by what it sent: once that is changed, the id alone tells whose it is.
+        decide: |f| (f.bound() && f.answer == Answer::Adopted).then_some(Step::Record(Verdict::Adopted)),
     },
     Rule { name: "write what differs", decide: |f| f.bound().then(|| call(f, Step::Replace)) },
     // ---- a name that stands there ---------------------------------------------------------------------------------

@@ -228,11 +228,11 @@ impl Hand<'_> {
         let newer = |written: &Held, cached: &Held| {
             written.server.metadata.uid == cached.server.metadata.uid && written.version > cached.version
         };
-        let (server, sight) = sight::freshest(&mut self.mind().newest, cached, newer);
+        let server = sight::freshest(&mut self.mind().newest, cached, newer);
         let unrecorded = self.mind().course.unrecorded.clone();
         let id = status(&server.server).id.as_deref().map(id_number);
         let looked = self.look(&Arc::clone(&server.server), id);
-        let facts = Facts { sight, ..Facts::from_stored(looked.stored).seeing(looked.seen) };
+        let facts = Facts::from_stored(looked.stored).seeing(looked.seen);
         let mut pass = Pass {
             facts,
             spoken: server.clone(),
@@ -423,7 +423,8 @@ impl Hand<'_> {
         if !self.may_write() {
             return Outcome::NotLeading;
         }
-        let nonce = self.state.fresh_nonce();
+        let unsent = self.mind().course.unsent();
+        let nonce = unsent.unwrap_or_else(|| self.state.fresh_nonce());
         let pass = self.pass();
         let (server, wanted) = (Arc::clone(&pass.server.server), desired(&pass.spoken.server).unwrap());
         let uid = server.metadata.uid.clone().unwrap();

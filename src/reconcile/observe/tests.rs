@@ -9,7 +9,7 @@ use crate::reconcile::facts::{Definition, SecretProblem, Seen, Stored};
 use crate::reconcile::golden;
 use crate::sse::client;
 
-const VERDICTS: [Verdict; 20] = [
+const VERDICTS: [Verdict; 21] = [
     Verdict::InOrder,
     Verdict::Suspended,
     Verdict::InvalidSpec,
@@ -23,6 +23,7 @@ const VERDICTS: [Verdict; 20] = [
     Verdict::Flapping,
     Verdict::Refused(Class::Busy),
     Verdict::OutcomeUnknown,
+    Verdict::Adopted,
     Verdict::List,
     Verdict::Token,
     Verdict::Permit,

@@ -185,6 +185,7 @@ impl Pass {
             | Verdict::DriftReported
             | Verdict::Flapping
             | Verdict::Credential(CredentialProblem::Expired)
+            | Verdict::Adopted
             | Verdict::OutcomeUnknown => {
                 let error = self.cause.error.take().filter(|_| verdict == Verdict::OutcomeUnknown);
                 self.cause = crate::reconcile::report::Cause { error, ..crate::reconcile::report::Cause::default() };

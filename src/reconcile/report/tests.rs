@@ -112,6 +112,7 @@ fn recorded() -> Vec<Verdict> {
         Verdict::DriftReported,
         Verdict::Flapping,
         Verdict::OutcomeUnknown,
+        Verdict::Adopted,
     ]);
     all.extend(classes.map(Verdict::Refused));
     for verdict in &all {
@@ -129,7 +130,8 @@ fn recorded() -> Vec<Verdict> {
             | Verdict::DriftReported
             | Verdict::Flapping
             | Verdict::Refused(_)
-            | Verdict::OutcomeUnknown => {}
+            | Verdict::OutcomeUnknown
+            | Verdict::Adopted => {}
             Verdict::List
             | Verdict::Token
             | Verdict::Permit
@@ -255,7 +257,8 @@ const fn promised(verdict: Verdict) -> (&'static str, bool, Option<&'static str>
         }
         Verdict::Secret(_)
         | Verdict::Credential(CredentialProblem::Secret(_))
-        | Verdict::Refused(Class::Referenced) => ("False", false, Some(RECONCILING)),
+        | Verdict::Refused(Class::Referenced)
+        | Verdict::Adopted => ("False", false, Some(RECONCILING)),
         _ => ("False", true, Some(RECONCILING)),
     }
 }

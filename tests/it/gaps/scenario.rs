@@ -30,6 +30,8 @@ pub(super) enum Scenario {
     Create,
     /// The same, and the tenant's answer is lost.
     Unanswered,
+    /// The same, and the spec is changed before it is known what came of it.
+    Edited,
     /// Its spec has changed.
     Update,
     /// The vendor's Secret has changed.
@@ -73,14 +75,16 @@ pub(super) enum Scenario {
 }
 
 use Scenario::{
-    Adopt, AdoptionRefused, Create, CredentialMissing, Delete, Drift, Duplicate, Flapping, Gone, Invalid, NameTaken,
-    OtherTenant, Refused, Reported, Retain, Rotate, SecretMissing, Stray, Suspended, Unanswered, Unguarded, Update,
+    Adopt, AdoptionRefused, Create, CredentialMissing, Delete, Drift, Duplicate, Edited, Flapping, Gone, Invalid,
+    NameTaken, OtherTenant, Refused, Reported, Retain, Rotate, SecretMissing, Stray, Suspended, Unanswered, Unguarded,
+    Update,
 };
 
 impl Scenario {
     pub(super) const ALL: &[Self] = &[
         Create,
         Unanswered,
+        Edited,
         Update,
         Rotate,
         Drift,
@@ -166,7 +170,7 @@ impl Scenario {
             stage.tenant.create(FOLDER, Position::Pre, &foreign(CORP, profile)).expect("an object");
         };
         match self {
-            Unanswered => {
+            Unanswered | Edited => {
                 stage.simulator.inject(next_post(CORP, Reply::Hang).apply(Apply::Yes));
             }
             Stray => {
@@ -183,12 +187,13 @@ impl Scenario {
             _ => {}
         }
         match self {
-            Create | Unanswered | Stray | Refused | NameTaken | SecretMissing | CredentialMissing | Duplicate => {
+            Create | Unanswered | Edited | Stray | Refused | NameTaken | SecretMissing | CredentialMissing
+            | Duplicate => {
                 stage.apply(&okta(CORP)).await;
             }
             Adopt => drop(stage.apply(&okta_with(CORP, &json!({ "adoptionPolicy": "Always" }))).await),
             AdoptionRefused => drop(stage.apply(&okta_with(CORP, &json!({ "adoptionPolicy": "IfIdentical" }))).await),
-            Update => drop(stage.patch(CORP, &json!({ "spec": { "mfaCertProfile": "new-ca" } })).await),
+            Update => new_profile(stage).await,
             Suspended => {
                 stage.patch(CORP, &json!({ "spec": { "suspend": true, "mfaCertProfile": "new-ca" } })).await;
             }
@@ -206,6 +211,10 @@ impl Scenario {
     /// What happens while the operator is at it.
     pub(super) async fn meanwhile(self, stage: &Stage) {
         match self {
+            Edited => {
+                wait_post(stage, CORP).await;
+                new_profile(stage).await;
+            }
             Stray => {
                 wait_post(stage, CORP).await;
                 stage.delete(CORP).await;
@@ -237,9 +246,9 @@ impl Scenario {
         };
         match self {
             Create | Unanswered | Adopt => drop(in_order(stage, CORP).await),
-            Update | Rotate | Drift | Gone | Unguarded => {
+            Edited | Update | Rotate | Drift | Gone | Unguarded => {
                 let wanted = || match self {
-                    Update => has(stage, "/mfa_cert_profile", "new-ca"),
+                    Edited | Update => has(stage, "/mfa_cert_profile", "new-ca"),
                     Rotate => has(stage, "/mfa_vendor_type/okta_adaptive_v1/okta_token", NEW_TOKEN),
                     _ => has(stage, "/mfa_cert_profile", "corp-ca"),
                 };
@@ -300,7 +309,7 @@ impl Scenario {
             }
             Reported => drop(stage.patch(CORP, &json!({ "spec": { "driftPolicy": "Correct" } })).await),
             // Whoever changes the spec wants that to happen.
-            Flapping => drop(stage.patch(CORP, &json!({ "spec": { "mfaCertProfile": "new-ca" } })).await),
+            Flapping => new_profile(stage).await,
             Suspended => drop(stage.patch(CORP, &json!({ "spec": { "suspend": false } })).await),
             Invalid => {
                 let one = json!({ "spec": { "mfaVendorType": { "duoSecurityV2": null } } });
@@ -368,6 +377,10 @@ async fn ask(stage: &Stage) -> String {
     let value = VALUES.fetch_add(1, Ordering::SeqCst).to_string();
     stage.annotate(CORP, ANNOTATION_RECONCILE_REQUESTED_AT, &value).await;
     value
+}
+
+async fn new_profile(stage: &Stage) {
+    stage.patch(CORP, &json!({ "spec": { "mfaCertProfile": "new-ca" } })).await;
 }
 
 fn edit(stage: &Stage, profile: &str) {

@@ -219,6 +219,31 @@ pub(super) fn situations() -> Table {
                 Facts { id: true, found: Found::Ours, answer: Answer::Adopted, ..other(Adoption::Always) },
             ),
             (
+                "adopted, and differs",
+                Facts {
+                    id: true,
+                    finalizer: true,
+                    found: Found::Ours,
+                    answer: Answer::Adopted,
+                    read: Read::Present,
+                    secrets: Secrets::Ready,
+                    ..other(Adoption::Always)
+                },
+            ),
+            (
+                "... and the status tells its id",
+                Facts {
+                    id: true,
+                    finalizer: true,
+                    found: Found::Ours,
+                    recorded: Some(Verdict::Adopted),
+                    read: Read::Present,
+                    secrets: Secrets::Ready,
+                    permit: Permit::Held,
+                    ..other(Adoption::Always)
+                },
+            ),
+            (
                 "adopted, differs, and holds a secret that the spec does not give",
                 Facts {
                     id: true,
@@ -273,6 +298,18 @@ pub(super) fn situations() -> Table {
                     attempt: Attempt::Recorded,
                     refused: Some(Class::Throttled),
                     ..new()
+                },
+            ),
+            ("... and then, as the cache shows it", Facts { finalizer: true, attempt: Attempt::Recorded, ..new() }),
+            (
+                "the same of an object that was gone from the tenant",
+                Facts {
+                    found: Found::Absent,
+                    read: Read::Absent,
+                    attempt: Attempt::Recorded,
+                    secrets: Secrets::Ready,
+                    permit: Permit::Held,
+                    ..known()
                 },
             ),
             ("no answer came", Facts { refused: Some(Class::Server), list: List::Pending, ..open() }),

@@ -86,6 +86,13 @@ pub(super) fn stories() -> String {
             ),
         ),
         (
+            "an answer lost before, the spec edited since",
+            story(
+                Facts { found: Found::Attempted, fields: Sameness::Differs, versions: Sameness::Same, ..open() },
+                vec![Outcome::Adopted, READ, present, Outcome::Replaced],
+            ),
+        ),
+        (
             "an answer lost before: it never landed",
             story(Facts { attempt: Attempt::Settled, ..open() }, vec![READ, Outcome::Claimed, Outcome::Created]),
         ),
