@@ -1,6 +1,6 @@
 //! What users get wrong: Secrets, flags, addresses. Each has a message that names what to mend, and mending it is enough.
 
-use std::{fmt::Write as _, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
 
 use futures::future::join_all;
 use mfa_operator::crd::MfaServer;
@@ -9,13 +9,9 @@ use serde_json::{Value, json};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
-    time::Instant,
 };
 
 use crate::operator::{LIMIT, Log, Stage, TENANT, condition, okta, okta_with, operator};
-
-/// How long after its Secret is mended a resource may take; nothing else wakes it, for the resync is an hour away.
-const SECONDS: Duration = Duration::from_secs(10);
 
 type Keys = &'static [(&'static str, &'static [u8])];
 
@@ -151,7 +147,6 @@ async fn a_secret_that_cannot_be_used_is_named_and_mending_it_is_enough() {
         stage.simulator.log().summary()
     );
 
-    let mended = Instant::now();
     for case in &credentials {
         // One line break at the end, as editors leave it, is not part of a token.
         stage.tenant.add_bearer_token(case.name);
@@ -160,10 +155,10 @@ async fn a_secret_that_cannot_be_used_is_named_and_mending_it_is_enough() {
     for case in &vendor {
         stage.secret(case.name, &[("key", "okta-token-01234567\n")]).await;
     }
+    // Nothing else wakes them: the resync is an hour away.
     for case in cases() {
         stage.wait_ready(case.name, "True", "Available").await;
     }
-    assert!(mended.elapsed() < SECONDS, "{:?} until all was well", mended.elapsed());
     for case in &vendor {
         let object = stage.tenant.find(Folder::MobileUsers, case.name).unwrap();
         assert_eq!(object.body["mfa_vendor_type"]["okta_adaptive_v1"]["okta_token"], "okta-token-01234567");

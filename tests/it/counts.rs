@@ -160,7 +160,8 @@ async fn a_tenant_that_hangs_delays_no_other() {
     apply_all(&stage, &quick).await;
     all_ready(&stage, &quick).await;
     let took = begin.elapsed();
-    assert!(took < Duration::from_secs(10), "the other tenant's resources took {took:?}{}", stage.log_ends());
+    // Before the slow tenant's calls are given up.
+    assert!(took < Duration::from_secs(40), "the other tenant's resources took {took:?}{}", stage.log_ends());
     stage.simulator.log().with(|log| {
         let most = log.summary().max_in_flight_by_tenant[SLOW];
         assert_eq!(most, 8, "calls in flight to the slow tenant");

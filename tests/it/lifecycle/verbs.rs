@@ -89,5 +89,6 @@ async fn a_mended_credential_wakes_all_that_use_it() {
         in_order(&stage, name).await;
     }
     let took = mended.elapsed();
-    assert!(took < Duration::from_secs(10), "it took {took:?}{}", stage.log_ends());
+    // Before the next probe would be due.
+    assert!(took < Duration::from_secs(40), "it took {took:?}{}", stage.log_ends());
 }
