@@ -3,6 +3,7 @@
 //!
 //! The judge is the simulator: its request log and what the tenant holds in the end.
 
+mod cluster;
 mod create;
 mod delete;
 mod killed;
