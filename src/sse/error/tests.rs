@@ -465,3 +465,65 @@ proptest! {
         prop_assert!(wait(&value).is_none_or(|seconds| seconds <= 3600));
     }
 }
+
+#[test]
+fn methods_and_classes_have_the_names_that_are_sent_and_shown() {
+    assert_eq!(Method::ALL.map(Method::as_str), ["GET", "POST", "PUT", "DELETE"]);
+    let classes = [
+        (Class::Credential, "credential"),
+        (Class::Forbidden, "forbidden"),
+        (Class::Input, "input"),
+        (Class::Conflict, "conflict"),
+        (Class::Referenced, "referenced"),
+        (Class::Throttled, "throttled"),
+        (Class::Busy, "busy"),
+        (Class::Server, "server"),
+    ];
+    for (class, name) in classes {
+        assert_eq!(class.as_str(), name);
+    }
+}
+
+#[test]
+fn what_is_written_of_a_failure_for_developers_names_all_that_is_known() {
+    let failure = Failure::new(Method::Post, Reason::RateLimited, Some(429), Acted::No)
+        .with_request_id(Some("abcd-1234".to_owned()));
+    let text = format!("{failure:?}");
+    for part in ["RateLimited", "Throttled", "429", "abcd-1234", "No"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+/// What had no connection was not sent; what was cut off may have been.
+#[tokio::test]
+async fn a_request_without_a_connection_was_not_sent_and_one_that_is_cut_off_may_have_been() {
+    // Fails only where another test was first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let cut = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::Read::read_exact(&mut stream, &mut [0]).unwrap();
+        listener
+    });
+    let failed = async |url: &str| {
+        let error = client.post(url).send().await.unwrap_err();
+        let failure = Failure::unreachable(Method::Post, error);
+        assert_eq!(failure.reason, Reason::Unreachable);
+        failure.acted
+    };
+    assert_eq!(failed(&format!("http://{address}")).await, Acted::Perhaps);
+    drop(cut.join().unwrap());
+    // Nobody listens there any more.
+    assert_eq!(failed(&format!("http://{address}")).await, Acted::No);
+    assert_eq!(failed("no address").await, Acted::No);
+}
+
+#[test]
+fn only_the_documented_word_is_an_absence() {
+    for reason in Reason::ALL {
+        let failure = Failure::new(Method::Get, reason, Some(404), Acted::No);
+        assert_eq!(failure.is_absence(), reason == Reason::ObjectNotPresent, "{reason:?}");
+    }
+}
