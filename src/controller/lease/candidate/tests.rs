@@ -407,3 +407,38 @@ proptest! {
         prop_assert_eq!(candidate.next(now + ms(duration)), Move::Acquire);
     }
 }
+
+#[test]
+fn whoever_resigns_may_not_write_and_whoever_awaits_an_answer_is_not_certain() {
+    let mut candidate = leading(s(100));
+    assert!(candidate.is_certain());
+    assert_eq!(candidate.may_write_until(), Some(s(110)));
+    candidate.writes(s(102));
+    assert!(!candidate.is_certain());
+    candidate.resign();
+    assert_eq!(candidate.may_write_until(), None);
+}
+
+#[test]
+fn a_candidate_that_is_set_back_goes_on_alike_and_forgets_what_is_over() {
+    let mut candidate = seeing(Some(record("1", Some("other"))), s(100));
+    // It looks again from 102 on, and the lease is free at 115.
+    candidate.set_back(s(61), s(40));
+    assert_eq!((candidate.look_at, candidate.free_at, candidate.write_at), (s(41), s(54), Duration::ZERO));
+    assert_eq!(candidate.next(s(40)), Move::Wait(s(54)));
+    candidate.set_back(s(1), s(40));
+    assert_eq!(candidate.look_at, Duration::ZERO, "it is over");
+    let mut candidate = leading(s(100));
+    candidate.set_back(s(60), s(41));
+    assert_eq!((candidate.may_write_until(), candidate.next(s(41))), (Some(s(50)), Move::Wait(s(42))));
+    candidate.set_back(s(20), s(41));
+    assert_eq!(candidate.next(s(41)), Move::Lost(Loss::RanOut), "no more than over");
+}
+
+#[test]
+fn the_version_that_was_seen_can_be_numbered_anew() {
+    let mut candidate = seeing(Some(record("17", None)), s(100));
+    *candidate.seen_version().unwrap() = "1".to_owned();
+    assert_eq!(candidate, { seeing(Some(record("1", None)), s(100)) });
+    assert_eq!(seeing(None, s(100)).seen_version(), None);
+}
