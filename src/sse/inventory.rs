@@ -99,8 +99,7 @@ impl<T> Assembly<T> {
             return if unpaged { Next::Complete } else { Next::Incomplete };
         }
         let total_moved = self.pages > 1 && part.total != self.total;
-        let repeated = self.pages > 1 && count > 0 && known;
-        if repeated && part.bare && self.pages == 2 && count == self.limit {
+        if known && part.bare && self.pages == 2 && count == self.limit {
             self.probed = true;
             return Next::Page { offset: 0, limit: self.limit - 1 };
         }
@@ -268,7 +267,7 @@ impl<T: Clone> Inventory<T> {
                 self.names.entry(self.hasher.hash_one((self.name_of)(item))).or_insert_with(|| Vec::with_capacity(1));
             ids.push(Arc::clone(id));
         }
-        for ids in self.names.values_mut().filter(|ids| ids.len() > 1) {
+        for ids in self.names.values_mut() {
             ids.sort_unstable();
         }
     }
@@ -417,6 +416,17 @@ mod tests {
     }
 
     #[test]
+    fn whether_a_server_knows_limits_is_asked_with_one_less() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let server = |at, limit| {
+            asked.borrow_mut().push((at, limit));
+            part(0..2, None)
+        };
+        assert_eq!(read(2, server).0, Next::Complete);
+        assert_eq!(*asked.borrow(), [(0, 2), (2, 2), (0, 1)]);
+    }
+
+    #[test]
     fn an_item_that_could_not_be_decoded_counts_and_keeps_the_list_from_proving_absence() {
         let server = |total| move |at: u64, limit: u64| Part { dropped: 1, ..part(at + 1..(at + limit).min(5), total) };
         assert_eq!(read(2, server(Some(5))), (Next::Incomplete, 2, 3));
@@ -453,6 +463,8 @@ mod tests {
     fn a_smaller_limit_of_the_server_is_respected() {
         let server = |at: u64, _| Part { limit: Some(2), bare: false, ..part(at..(at + 2).min(5), None) };
         assert_eq!(read(200, server), (Next::Complete, 5, 3));
+        let none = |_, _| Part { limit: Some(0), bare: false, ..part(0..1, None) };
+        assert_eq!(read(2, none), (Next::Complete, 1, 1), "a limit of nothing is none");
     }
 
     #[test]
@@ -485,10 +497,8 @@ mod tests {
         let shrinks = |at: u64, limit: u64| part(at..(at + limit).min(5), Some(if at == 0 { 5 } else { 4 }));
         assert_eq!(read(2, shrinks).0, Next::Incomplete);
         // The total held, and an item fell out between two pages.
-        assert_eq!(
-            read(2, |at, _| if at == 0 { part(0..2, Some(3)) } else { part(0..0, Some(3)) }).0,
-            Next::Incomplete
-        );
+        let (end, _, pages) = read(2, |at, _| if at == 0 { part(0..2, Some(3)) } else { part(0..0, Some(3)) });
+        assert_eq!((end, pages), (Next::Incomplete, 2));
         assert_eq!(read(2, |_, _| part(0..2, Some(1))).0, Next::Incomplete);
     }
 
@@ -585,6 +595,9 @@ mod tests {
             inventory.by_name(name).map(|(id, _)| id.to_owned()).collect()
         };
         let mut inventory = inventory();
+        let many: Vec<String> = (10..30).map(|id| id.to_string()).collect();
+        inventory.take_list(Mark(1), many.iter().rev().map(|id| (id.clone(), "a".to_owned())).collect(), true);
+        assert_eq!(ids(&inventory, "a"), many);
         inventory.take_list(Mark(1), items(&[("2", "a"), ("3", "b"), ("1", "a")]), true);
         assert_eq!((inventory.len(), inventory.is_empty()), (3, false));
         assert_eq!(ids(&inventory, "a"), ["1", "2"]);
@@ -593,6 +606,67 @@ mod tests {
         assert_eq!((ids(&inventory, "a"), ids(&inventory, "b")), (vec!["1".into(), "2".into(), "3".into()], vec![]));
         inventory.take_write(Mark(4), Write::Deleted("1".into()));
         assert_eq!((ids(&inventory, "a"), inventory.len()), (vec!["2".into(), "3".into()], 2));
+    }
+
+    #[test]
+    fn a_list_answers_what_was_asked_before_it_began() {
+        let mut inventory = inventory();
+        assert_eq!(inventory.answer(Mark(0)), None);
+        inventory.take_list(Mark(5), items(&[]), true);
+        let listed = Some(Listed { begun: Mark(5), complete: true });
+        assert_eq!([3, 4, 5, 6].map(|mark| inventory.answer(Mark(mark))), [listed, listed, None, None]);
+    }
+
+    fn hash_of(inventory: &Inventory<String>) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        inventory.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    #[test]
+    fn inventories_are_equal_that_answer_alike() {
+        let put = |id: &str, name: &str| Write::Put(id.to_owned(), name.to_owned());
+        let listing = |mark, list: &[(&str, &str)], complete| {
+            let mut inventory = inventory();
+            inventory.take_list(Mark(mark), items(list), complete);
+            inventory
+        };
+        let both = &[("1", "a"), ("2", "a")];
+        let one = listing(1, both, true);
+        assert!(one == listing(1, both, true) && hash_of(&one) == hash_of(&listing(1, both, true)));
+        for other in [
+            listing(1, &[("1", "a"), ("2", "b")], true),
+            listing(1, &[("1", "a")], true),
+            listing(2, both, true),
+            listing(1, both, false),
+        ] {
+            assert!(one != other && hash_of(&one) != hash_of(&other), "{other:?}");
+        }
+        let written = |mark, mut inventory: Inventory<String>| {
+            inventory.take_write(Mark(mark), put("1", "a"));
+            inventory
+        };
+        let wrote = written(2, one.clone());
+        assert!(wrote != one && wrote != written(3, one.clone()) && wrote == written(2, listing(1, both, true)));
+        // The same items and the same write, and the other one is shown first.
+        assert!(wrote != written(2, listing(1, &[("2", "a")], true)));
+    }
+
+    #[test]
+    fn every_point_in_the_order_of_calls_can_be_numbered_anew() {
+        let mut inventory = inventory();
+        assert_eq!(inventory.marks().count(), 0);
+        inventory.take_list(Mark(4), items(&[("1", "a")]), true);
+        inventory.take_write(Mark(6), Write::Deleted("2".into()));
+        assert_eq!(inventory.marks().map(|mark| mark.0).collect::<Vec<_>>(), [6, 4]);
+        for mark in inventory.marks() {
+            mark.0 -= 3;
+        }
+        assert_eq!(inventory.answer(Mark(0)), Some(Listed { begun: Mark(1), complete: true }));
+        inventory.take_list(Mark(2), items(&[("2", "a")]), true);
+        assert!(inventory.is_empty(), "the write came after that");
+        inventory.take_list(Mark(3), items(&[("2", "a")]), true);
+        assert_eq!(inventory.len(), 1);
     }
 
     #[test]

@@ -167,6 +167,21 @@ fn an_answer_that_no_status_holds_is_newer_than_what_a_second_look_shows_of_the_
 }
 
 #[test]
+fn an_answer_of_an_earlier_pass_is_known_as_if_it_had_just_come() {
+    let before = Facts { claim: Claim::Taken, ..start() };
+    let mut created = before;
+    created.resume(Outcome::Created);
+    let just = Facts { attempt: Attempt::Recorded, ..before };
+    let mut learned = just;
+    learned.learn(Outcome::Created);
+    assert_eq!(created, Facts { attempt: Attempt::None, claim: Claim::Ours, ..learned });
+    let mut refused = before;
+    refused.resume(Outcome::Refused(Class::Conflict));
+    assert_eq!((refused.answer, refused.attempt), (Answer::Refused(Class::Conflict), Attempt::None));
+    assert_eq!(refused.claim, Claim::Taken, "what was refused is nobody's");
+}
+
+#[test]
 fn what_the_cluster_answers_is_learned_and_nothing_else() {
     assert_learns(start(), Outcome::KubeFailed, |facts| facts.kube_failed = true);
     assert_learns(start(), Outcome::Conflicted, |facts| facts.sight = Sight::Stale);
