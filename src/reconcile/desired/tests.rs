@@ -303,3 +303,11 @@ fn a_path_leads_to_a_value_or_nowhere() {
         assert_eq!(at(&fields, nowhere), None, "{nowhere:?}");
     }
 }
+
+#[test]
+fn a_null_is_no_leaf() {
+    let Value::Object(fields) = json!({"a": null, "b": {"c": null, "d": 1}, "e": "f"}) else { unreachable!() };
+    let mut found = Vec::new();
+    leaves(&fields, "", &mut found);
+    assert_eq!(found, [("b.d".to_owned(), &json!(1)), ("e".to_owned(), &json!("f"))]);
+}
