@@ -449,3 +449,40 @@ fn a_closer_sentence_stands_in_for_the_usual_one() {
     assert_eq!(find(&status, READY).unwrap().message, message);
     assert_eq!(event.unwrap().note, message);
 }
+
+#[test]
+fn only_to_suspend_carries_over_what_was_said_of_another_generation() {
+    let older = was(Verdict::InOrder, 1);
+    let state = |verdict| {
+        let (status, _) = report(&Known { equals: true, ..known(&older, verdict) });
+        find(&status, READY).unwrap().status.clone()
+    };
+    assert_eq!(state(Verdict::Suspended), "True");
+    assert_eq!(state(Verdict::OutcomeUnknown), "False");
+}
+
+#[test]
+fn a_verdict_without_a_cause_says_what_it_means() {
+    let new = MfaServerStatus::default();
+    for (verdict, part) in [
+        (Verdict::InOrder, "equals the spec"),
+        (Verdict::Suspended, "spec.suspend is true"),
+        (Verdict::InvalidSpec, "spec cannot be sent"),
+        (Verdict::Secret(SecretProblem::NotFound), "Secret cannot be used"),
+        (Verdict::Credential(CredentialProblem::Secret(SecretProblem::NotFound)), "Secret cannot be used"),
+        (Verdict::Credential(CredentialProblem::Expired), "has expired"),
+        (Verdict::Credential(CredentialProblem::Rejected), "credentials cannot be used"),
+        (Verdict::TenantMismatch, "another tenant"),
+        (Verdict::DuplicateClaim, "Another MfaServer owns this name"),
+        (Verdict::NameTaken, "has an object of this name already"),
+        (Verdict::AdoptionRefused, "may not be adopted"),
+        (Verdict::DriftReported, "driftPolicy is Report"),
+        (Verdict::Flapping, "three times within an hour"),
+        (Verdict::OutcomeUnknown, "answer to the creation was lost"),
+        (Verdict::Adopted, "is this resource's now"),
+    ] {
+        let (status, _) = report(&Known { cause: Cause::default(), ..known(&new, verdict) });
+        let message = &find(&status, READY).unwrap().message;
+        assert!(message.contains(part) && message.ends_with('.'), "{verdict:?}: {message}");
+    }
+}
