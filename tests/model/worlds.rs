@@ -200,7 +200,6 @@ larger_worlds! {
     two_resources_and_two_faults: with(CLAIMS, "claims, two faults", Budget { faults: 2, deletions: 1, ..NONE });
     two_resources_behind_a_cache_that_lags:
         Bounds { lag: true, ..with(CLAIMS, "claims, lag", Budget { faults: 1, deletions: 1, ..NONE }) };
-    a_lease_that_is_taken_away: with(LEADERS, "two leaders, theft", Budget { ticks: 3, leads: 2, thefts: 1, ..NONE });
 }
 
 macro_rules! mutations {
