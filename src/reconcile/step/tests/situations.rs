@@ -54,6 +54,19 @@ pub(super) fn other(adoption: Adoption) -> Facts {
     Facts { found: Found::Other, fields: Sameness::Differs, adoption, ..new() }
 }
 
+/// An object that was taken over in this pass, and differs; all that a write needs is known.
+fn adopted() -> Facts {
+    Facts {
+        id: true,
+        finalizer: true,
+        found: Found::Ours,
+        answer: Answer::Adopted,
+        read: Read::Present,
+        secrets: Secrets::Ready,
+        ..other(Adoption::Always)
+    }
+}
+
 fn every_write() -> Forbidden {
     Forbidden { post: true, put: true, delete: true }
 }
@@ -218,43 +231,14 @@ pub(super) fn situations() -> Table {
                 "adopted, and the finalizer is not there",
                 Facts { id: true, found: Found::Ours, answer: Answer::Adopted, ..other(Adoption::Always) },
             ),
-            (
-                "adopted, and differs",
-                Facts {
-                    id: true,
-                    finalizer: true,
-                    found: Found::Ours,
-                    answer: Answer::Adopted,
-                    read: Read::Present,
-                    secrets: Secrets::Ready,
-                    ..other(Adoption::Always)
-                },
-            ),
+            ("adopted, and differs", adopted()),
             (
                 "... and the status tells its id",
-                Facts {
-                    id: true,
-                    finalizer: true,
-                    found: Found::Ours,
-                    recorded: Some(Verdict::Adopted),
-                    read: Read::Present,
-                    secrets: Secrets::Ready,
-                    permit: Permit::Held,
-                    ..other(Adoption::Always)
-                },
+                Facts { answer: Answer::None, recorded: Some(Verdict::Adopted), permit: Permit::Held, ..adopted() },
             ),
             (
                 "adopted, differs, and holds a secret that the spec does not give",
-                Facts {
-                    id: true,
-                    finalizer: true,
-                    found: Found::Ours,
-                    answer: Answer::Adopted,
-                    read: Read::Present,
-                    secrets: Secrets::Ready,
-                    unwritable: true,
-                    ..other(Adoption::Always)
-                },
+                Facts { unwritable: true, ..adopted() },
             ),
         ],
     );
