@@ -16,7 +16,6 @@ mod woken;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{Future, FutureExt, StreamExt, TryStreamExt, future, stream};
 use kube::runtime::controller::{Action, Config, Controller};
@@ -34,8 +33,6 @@ use crate::reconcile::{self, Context, peers};
 use crate::sse::credentials::Waiter;
 use crate::telemetry::chain;
 
-/// Events of one resource within this time start one pass. Each pass waits for it, so it is a part of every apply's way.
-const DEBOUNCE: Duration = Duration::from_millis(3);
 /// How many resources a page of the first list holds. A page is parsed as a whole: it is what a small operator needs most
 /// memory for.
 const LIST_PAGE: u32 = 100;
@@ -79,7 +76,8 @@ pub async fn run(
     }
     tracing::info!("Secrets are known; starting");
     let work = Controller::for_stream(events, reader)
-        .with_config(Config::default().concurrency(concurrency).debounce(DEBOUNCE))
+        // No debounce: it would be a part of every apply's way, and the operator's own writes start no pass anyway.
+        .with_config(Config::default().concurrency(concurrency))
         // The controller waits as well when the watch that it is given has failed.
         .trigger_backoff(Anew::default())
         .reconcile_on(woken)

@@ -157,9 +157,10 @@ impl Budget {
         state.paused_until = state.paused_until.max(Some(instant));
     }
 
-    /// The tenant has refused a call as one too many, and nothing is to begin before this instant: a pause, from which the
-    /// tenant's pace is learned. `permit` was that call's.
-    pub fn throttled(&self, permit: &Throttled, until: Instant) {
+    /// The tenant has refused the call that `permit` was for as one too many, and nothing is to begin before `until`: a
+    /// pause, from which the tenant's pace is learned. Only then is the call's place free: whoever waits for it finds the
+    /// pause. The permit may be of another budget, from before the credential's tenant was known.
+    pub fn throttled(&self, permit: Permit, until: Instant) {
         let mut state = self.state();
         state.paused_until = state.paused_until.max(Some(until));
         let until = state.paused_until.unwrap_or(until);
@@ -168,6 +169,8 @@ impl Budget {
         state.refusals += u64::from(anew);
         let since = |instant: Instant| instant.saturating_duration_since(self.epoch);
         state.pace.refused(anew, since(Instant::now()), since(until));
+        drop(state);
+        permit.congested();
     }
 
     /// When the pause ends, while there is one.
@@ -223,12 +226,6 @@ pub struct Permit {
     refusals: u64,
 }
 
-/// What is known of a call that was refused as one too many.
-#[derive(Clone, Copy, Debug)]
-pub struct Throttled {
-    refusals: u64,
-}
-
 impl Permit {
     /// The tenant answered as it should.
     pub fn success(self) {
@@ -241,7 +238,7 @@ impl Permit {
         }
     }
 
-    /// The tenant was too busy: a write lock, a 504 or a 429.
+    /// The tenant was too busy: a write lock or a 504. A 429 is for [`Budget::throttled`].
     pub fn congested(self) {
         let mut state = self.budget.state();
         if state.halvings == self.halvings {
@@ -249,13 +246,6 @@ impl Permit {
             state.limit = (state.limit / 2).max(1);
         }
         state.successes = 0;
-    }
-
-    /// The tenant refused the call as one too many; [`Budget::throttled`] learns until when, while the call's place is taken
-    /// still.
-    #[must_use]
-    pub const fn throttled(&self) -> Throttled {
-        Throttled { refusals: self.refusals }
     }
 }
 

@@ -488,18 +488,15 @@ impl Credentials {
         let mut entries = self.entries();
         // An older version's call says nothing of the present one.
         let mut entry = entries.get_mut(&access.key).filter(|entry| entry.epoch == access.epoch);
-        if let (Err(failure), Some(entry)) = (result, &mut entry)
-            && failure.class == Class::Throttled
-        {
-            // Before the call's place is free: whoever waits for it must find the pause.
-            entry.throttled += 1;
-            let pause = self.schedule.delay(Class::Throttled, entry.throttled, failure.retry_after);
-            entry.budget.throttled(&permit.throttled(), now + pause);
-        }
-        match result {
-            Ok(_) => permit.success(),
-            Err(failure) if matches!(failure.class, Class::Busy | Class::Throttled) => permit.congested(),
-            Err(_) => drop(permit),
+        match (result, &mut entry) {
+            (Ok(_), _) => permit.success(),
+            (Err(failure), Some(entry)) if failure.class == Class::Throttled => {
+                entry.throttled += 1;
+                let pause = self.schedule.delay(Class::Throttled, entry.throttled, failure.retry_after);
+                entry.budget.throttled(permit, now + pause);
+            }
+            (Err(failure), _) if matches!(failure.class, Class::Busy | Class::Throttled) => permit.congested(),
+            (Err(_), _) => drop(permit),
         }
         let Some(entry) = entry else { return Settled::Stands };
         match result {

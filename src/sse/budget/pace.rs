@@ -1,8 +1,9 @@
 //! Pure: the pace that a tenant permits, learned from what it served between one refusal and the next.
 //!
 //! A tenant that answers 429 counts calls in some way of its own and tells only when to come again. From the end of one
-//! pause to the end of the next it has served what it permits: that is the pace. Calls then go out evenly, each of them a
-//! little faster than the one before, until the next refusal corrects the pace.
+//! pause to the end of the next it has served what it permits: that is the pace. A part of what a pause has let come in goes
+//! out at once after it; then calls go out evenly, each of them a little faster than the one before, until the next refusal
+//! corrects the pace.
 //!
 //! # Guarantees
 //! - Until the first refusal there is no pace, and after a long time without one there is none again.
@@ -22,18 +23,26 @@ const GROWTH_ROUGH: f64 = 0.05;
 const LONG: Duration = Duration::from_secs(20);
 /// A refusal so long ago says nothing any more.
 const FORGOTTEN: Duration = Duration::from_mins(10);
-/// Fewer calls than this teach no pace.
+/// Fewer calls than this teach no pace; they are counted on, where the tenant permits fewer at once.
 const EVIDENCE: u32 = 5;
+/// The part of a pause's permits that goes out at once after it. Without it, what a tenant keeps for bursts lies idle for
+/// most of the time; with more, a tenant that keeps less than a pause's permits refuses most of them.
+const AT_ONCE: f64 = 0.4;
 /// After so long without a call, counting begins anew; or after two calls' time, where the pace is slow.
 const IDLE: Duration = Duration::from_secs(1);
 /// Nobody permits less than this, in calls a second: one has to go out for anything to be learned.
 const LEAST: f64 = 0.1;
 
 /// The pace of the calls to one tenant.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Pace {
     /// Calls a second, once learned.
     rate: Option<f64>,
+    /// The part of a pause's permits that goes out at once: halved for a tenant that refuses them.
+    part: f64,
+    /// How many calls may go out at once after the last pause, and how many of them are left.
+    at_once: u32,
+    left: u32,
     /// When the next call is due.
     next: Duration,
     /// Since when is counted: the first of calls that follow each other closely, or the end of the last pause.
@@ -47,6 +56,24 @@ pub(super) struct Pace {
     tried: bool,
     /// What was counted until the last refusal: since when, and how many.
     before: Option<(Duration, u32)>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            rate: None,
+            part: AT_ONCE,
+            at_once: 0,
+            left: 0,
+            next: Duration::ZERO,
+            since: None,
+            served: 0,
+            last: Duration::ZERO,
+            resumed: Duration::ZERO,
+            tried: false,
+            before: None,
+        }
+    }
 }
 
 impl Pace {
@@ -67,8 +94,12 @@ impl Pace {
         }
         self.last = now;
         let Some(rate) = self.rate else { return };
-        // Whoever comes late makes good for one interval, and not for more: that would be a burst.
-        self.next = self.next.max(now.saturating_sub(interval)) + interval;
+        if self.left > 0 {
+            self.left -= 1;
+        } else {
+            // Whoever comes late makes good for one interval, and not for more: that would be a burst.
+            self.next = self.next.max(now.saturating_sub(interval)) + interval;
+        }
         let held = now.saturating_sub(self.resumed);
         let rough = !self.tried || held > LONG;
         self.rate = Some(rate + if rough { GROWTH_ROUGH } else { GROWTH });
@@ -86,15 +117,29 @@ impl Pace {
             self.before = Some((self.since.unwrap_or(now), std::mem::take(&mut self.served)));
         }
         let Some((since, served)) = self.before else { return };
-        self.tried |= anew && self.rate.is_some();
-        if served >= EVIDENCE {
+        // Those that went out at once were too many; that says nothing about the pace.
+        let burst = anew && self.at_once > 0 && served <= self.at_once;
+        if burst {
+            self.part /= 2.0;
+        } else if served >= EVIDENCE {
             // The pause counts: the tenant's permits have come in meanwhile.
             let took = until.saturating_sub(since).as_secs_f64().max(0.001);
+            self.tried |= anew && self.rate.is_some();
             self.rate = Some((f64::from(served) / took).max(LEAST));
         } else if anew {
+            self.tried |= self.rate.is_some();
             self.rate = self.rate.map(|rate| (rate / 2.0).max(LEAST));
         }
-        self.since = Some(until);
+        if self.rate.is_some() {
+            self.since = Some(until);
+        } else if anew {
+            (self.since, self.served) = (Some(since), served);
+        }
+        let came_in = self.rate.map_or(0.0, |rate| rate * until.saturating_sub(now).as_secs_f64());
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few calls; a cast saturates")]
+        let at_once = (self.part * came_in) as u32;
+        self.at_once = at_once;
+        self.left = at_once;
         self.last = until;
         self.resumed = until;
         self.next = until;
@@ -144,8 +189,10 @@ mod tests {
         let (mut now, mut served, mut refused, mut early, mut told) = (0.0_f64, 0.0, 0, 0, 0.0);
         let mut last = 0.0;
         while now < seconds {
-            now = pace.due().as_secs_f64().max(now + 0.002);
-            early += u32::from(now < told);
+            let due = pace.due().as_secs_f64();
+            early += u32::from(pace.rate.is_some() && due.max(now) < told);
+            // Without a pace, it is the budget that waits for a pause to end.
+            now = due.max(now + 0.002).max(told);
             let at = Duration::from_secs_f64(now);
             pace.begins(at);
             match tenant.call(now) {
@@ -167,9 +214,63 @@ mod tests {
     #[test]
     fn ten_a_second_with_a_burst_of_ten_are_used_to_95_in_100_with_few_refusals() {
         for jitter in [0.0, 0.01, 0.02] {
-            let run = run(Tenant::new(10.0, 10.0), 30.0, jitter);
-            assert!(run.used >= 0.95, "{} of what is permitted", run.used);
-            assert!(run.refused <= 4, "{} refusals in half a minute", run.refused);
+            for seconds in [25.0, 30.0, 35.0, 60.0, 120.0] {
+                let run = run(Tenant::new(10.0, 10.0), seconds, jitter);
+                assert!(run.used >= 0.955, "{} of what is permitted in {seconds} s", run.used);
+                let refused = 3 + (seconds / 10.0) as u32;
+                assert!(run.refused <= refused, "{} refusals in {seconds} s", run.refused);
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_of_what_a_pause_let_come_in_goes_out_at_once_and_then_calls_go_out_evenly() {
+        let mut pace = Pace::default();
+        let second = Duration::from_secs(1);
+        for _ in 0..10 {
+            pace.begins(Duration::ZERO);
+            pace.served();
+        }
+        pace.refused(true, Duration::ZERO, second);
+        let mut due = Vec::new();
+        for _ in 0..7 {
+            due.push(pace.due());
+            pace.begins(pace.due());
+            pace.served();
+        }
+        assert_eq!(due[..5], [second; 5], "four of ten, and the one that is due");
+        let evenly = |pair: &[Duration]| pair[1] - pair[0] > Duration::from_millis(90);
+        assert!(due[4..].windows(2).all(evenly), "{due:?}");
+    }
+
+    #[test]
+    fn a_tenant_that_refuses_what_goes_out_at_once_gets_half_of_it_next_and_keeps_its_pace() {
+        let mut pace = Pace::default();
+        let mut at = Duration::ZERO;
+        for _ in 0..10 {
+            pace.begins(at);
+            pace.served();
+        }
+        pace.refused(true, at, Duration::from_secs(1));
+        for left in [4, 2, 1, 0, 0] {
+            assert_eq!(pace.left, left);
+            at = pace.due();
+            let rate = pace.rate;
+            pace.begins(at);
+            pace.refused(true, at, at + Duration::from_secs(1));
+            if left > 0 {
+                assert!(pace.rate >= rate, "{rate:?} became {:?}", pace.rate);
+            }
+        }
+        assert!(pace.rate < Some(6.0), "{:?}", pace.rate);
+    }
+
+    #[test]
+    fn a_tenant_that_permits_a_few_at_once_is_learned_over_more_than_one_pause() {
+        for burst in [1.0, 2.0, 3.0, 4.0] {
+            let run = run(Tenant::new(10.0, burst), 60.0, 0.01);
+            assert!(run.used >= 0.3, "{} used with a burst of {burst}", run.used);
+            assert!(run.refused <= 20, "{} refused with a burst of {burst}", run.refused);
         }
     }
 

@@ -192,6 +192,36 @@ async fn a_pause_starts_no_call_and_the_latest_instant_counts() {
     assert!(budget.try_acquire().is_some());
 }
 
+/// What a waiter finds at the moment that it is woken.
+struct Finds {
+    budget: Arc<Budget>,
+    pauses: Mutex<Vec<bool>>,
+}
+
+impl std::task::Wake for Finds {
+    fn wake(self: Arc<Self>) {
+        let paused = self.budget.paused_until().is_some();
+        self.pauses.lock().unwrap().push(paused);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_the_place_of_a_call_that_was_refused_as_one_too_many_finds_the_pause() {
+    let budget = budget(0, 0, 1);
+    let permit = acquire(&budget).await;
+    let finds = Arc::new(Finds { budget: Arc::clone(&budget), pauses: Mutex::default() });
+    let waker = Arc::clone(&finds).into();
+    let mut waiting = Box::pin(acquire(&budget));
+    assert!(waiting.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    budget.throttled(permit, Instant::now() + SECOND);
+    assert_eq!(*finds.pauses.lock().unwrap(), [true]);
+    let begun = Instant::now();
+    let permit = waiting.await;
+    assert!(begun.elapsed() >= SECOND);
+    assert_eq!(budget.in_flight_limit(), 1);
+    drop(permit);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dropped_acquire_loses_neither_a_permit_nor_a_turn() {
     let budget = budget(0, 0, 1);
