@@ -27,7 +27,7 @@ test: ## Run all tests that need no root
 	@$(WITH_TOOLS) $(CARGO) test --locked --features otlp --test otlp
 
 .PHONY: fuzz
-fuzz: ## Feed rubbish to all that decodes; SECONDS_EACH=60 a target, TARGETS=regex picks some
+fuzz: ## Feed rubbish to all that decodes; SECONDS_EACH=60 a target, TARGETS=regex picks some, JOBS=2 at a time
 	@tools/fuzz
 
 .PHONY: mutants
