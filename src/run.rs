@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use kube::config::{InferConfigError, KubeconfigError};
 use kube::runtime::events::Reporter;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{self, Admin, HttpAddr};
@@ -29,6 +29,9 @@ use crate::reconcile::{Context, Settings, Shared};
 use crate::sse::credentials::{Credentials, Wakes};
 use crate::sse::lists::Lists;
 use crate::sse::{self, Class, InvalidSettings, Limits, Schedule, TokenEndpoint};
+
+/// How long Events that are told already may take when the process stops.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
 
 /// Why the operator could not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +89,7 @@ pub async fn run(args: Run) -> Result<(), Start> {
 /// # Errors
 /// As [`run`].
 pub async fn run_told(args: Run, gaps: Gaps) -> Result<(), Start> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (metrics, health) = (Metrics::new(), Health::new());
     let admin = match args.http_addr {
         HttpAddr::Off => None,
@@ -119,13 +122,15 @@ pub async fn run_told(args: Run, gaps: Gaps) -> Result<(), Start> {
     let versions = Versions::new(watched, args.resync_interval);
     let secrets = Secrets::new(kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone(), versions);
     let reporter = Reporter { controller: "mfa-operator".to_owned(), instance: None };
+    let (announcer, publishing) = Announcer::channel(kube.clone(), reporter);
+    tokio::spawn(publishing);
     let deadline = if args.leader_elect { Deadline::not_yet() } else { Deadline::none() };
     let election = args.leader_elect.then(|| {
         let namespace = args.lease_namespace.as_deref().unwrap_or_else(|| kube.default_namespace());
         Election::new(kube.clone(), namespace, &args.lease_name, deadline.clone())
     });
     let context = Arc::new(Context {
-        announcer: Announcer::new(kube.clone(), reporter),
+        announcer: announcer.clone(),
         kube,
         client,
         credentials,
@@ -157,15 +162,7 @@ pub async fn run_told(args: Run, gaps: Gaps) -> Result<(), Start> {
         namespaces = context.settings.scope.named(),
         "starting"
     );
-    let (stopping, stopped) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: what is in flight is finished first");
-        stopping.send_replace(true);
-    });
+    let stopped = told_to_stop(terminate, interrupt);
     let stop = |mut stopped: watch::Receiver<bool>| async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
@@ -177,12 +174,27 @@ pub async fn run_told(args: Run, gaps: Gaps) -> Result<(), Start> {
         }
         None => work().await,
     }
+    announcer.flush(LAST_EVENTS).await;
     pulse.abort();
     if let Some(admin) = admin {
         admin.stop().await;
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Turns true with the first of the two signals.
+fn told_to_stop(mut terminate: Signal, mut interrupt: Signal) -> watch::Receiver<bool> {
+    let (stopping, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: what is in flight is finished first");
+        stopping.send_replace(true);
+    });
+    stopped
 }
 
 /// Which of the two ways to an API server was meant, for that one is to be mended.

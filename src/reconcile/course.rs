@@ -136,3 +136,6 @@ impl<T, U> Course<T, U> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -109,7 +109,7 @@ impl Nowhere {
             Secrets::new(self.kube.clone(), Arc::clone(&credentials), Arc::clone(&lists), wakes.clone(), versions);
         let reporter = Reporter { controller: "tests".to_owned(), instance: None };
         Arc::new(Context {
-            announcer: Announcer::new(self.kube.clone(), reporter),
+            announcer: Announcer::channel(self.kube.clone(), reporter).0,
             kube: self.kube.clone(),
             client: self.client.clone(),
             credentials,

@@ -24,7 +24,7 @@ pub(super) use tenant::delete_stray;
 /// Who the API server knows the operator's fields by.
 pub const FIELD_MANAGER: &str = "mfa-operator";
 /// How long a step towards the API server may take.
-const KUBE_STEP: Duration = Duration::from_secs(15);
+pub(super) const KUBE_STEP: Duration = Duration::from_secs(15);
 /// How often the deletion of an object is tried whose resource is gone.
 const STRAY_TRIES: u32 = 20;
 /// How long a call's turn is kept for a resource that does not come for it.

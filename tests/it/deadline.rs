@@ -65,7 +65,7 @@ impl Leader {
                 wakes.clone(),
                 Versions::new(Some(Scope::Cluster), Duration::from_mins(10)),
             ),
-            announcer: Announcer::new(kube.clone(), reporter),
+            announcer: Announcer::channel(kube.clone(), reporter).0,
             kube,
             client,
             credentials,

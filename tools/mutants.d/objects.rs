@@ -5,9 +5,14 @@ pub mod claims;
 pub mod conditions;
 pub mod crd;
 
+pub mod controller {
+    pub mod merge;
+}
+
 pub mod reconcile {
     pub mod attempt;
     pub mod compare;
+    pub mod course;
     pub mod desired;
     pub mod facts;
     #[cfg(test)]
@@ -20,6 +25,7 @@ pub mod reconcile {
 pub mod sse {
     pub mod error;
     pub mod inventory;
+    pub mod kept;
     pub mod types;
 
     pub use error::{Acted, Class, Failure, Method, Reason};

@@ -18,5 +18,8 @@ pub mod reconcile {
 }
 
 pub mod sse {
+    pub mod budget {
+        pub mod pace;
+    }
     pub mod inventory;
 }

@@ -4,20 +4,18 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::events::{Event as Announcement, EventType};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
-use tokio::time::timeout;
 
-use super::{FIELD_MANAGER, KUBE_STEP};
+use super::FIELD_MANAGER;
 use crate::crd::{ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer, MfaVendorType, ObservedSecret};
+use crate::reconcile::announce::About;
 use crate::reconcile::facts::{Class, Credential, CredentialProblem, Found, List, Outcome, Sameness};
 use crate::reconcile::pass::{self, CREDENTIALS, Pass, secret_cause};
 use crate::reconcile::report::{Event, Known, Object, report};
 use crate::reconcile::sight::{Binding, binding};
 use crate::reconcile::step::Verdict;
 use crate::sse::{Acted, Failure, Method, Reason};
-use crate::telemetry::chain;
 
 impl Pass {
     pub(super) async fn record(&mut self, verdict: Verdict) -> Outcome {
@@ -56,25 +54,11 @@ impl Pass {
         Outcome::Recorded(verdict)
     }
 
-    /// Tells the cluster's users; that it fails does not matter to anything.
+    /// Tells the cluster's users.
     pub(super) fn announce(&self, event: Event) {
-        let recorder = self.context.announcer.recorder();
-        let reference = self.server.object_ref(&());
-        let waiter = Arc::clone(&self.waiter);
-        tokio::spawn(async move {
-            let announcement = Announcement {
-                type_: if event.warning { EventType::Warning } else { EventType::Normal },
-                reason: event.reason,
-                note: Some(event.note),
-                action: "Reconcile".to_owned(),
-                secondary: None,
-            };
-            match timeout(KUBE_STEP, recorder.publish(&announcement, &reference)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(resource = %waiter, error = %chain(&error), "no event"),
-                Err(_) => tracing::debug!(resource = %waiter, "no event in time"),
-            }
-        });
+        let about =
+            About { waiter: Arc::clone(&self.waiter), uid: self.uid.clone(), version: self.server.resource_version() };
+        self.context.announcer.announce(about, event);
     }
 
     pub(in crate::reconcile) fn report(&mut self, verdict: Verdict) -> (crate::crd::MfaServerStatus, Option<Event>) {
