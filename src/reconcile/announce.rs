@@ -40,7 +40,6 @@ const LIMIT: Duration = super::perform::KUBE_STEP;
 pub(super) struct About {
     pub(super) waiter: Waiter,
     pub(super) uid: String,
-    pub(super) version: Option<String>,
 }
 
 impl About {
@@ -52,8 +51,8 @@ impl About {
             namespace: Some(namespace.to_owned()),
             name: Some(name.to_owned()),
             uid: Some(self.uid.clone()),
-            resource_version: self.version.clone(),
-            field_path: None,
+            // No version: a repeat would be an Event of its own.
+            ..ObjectReference::default()
         }
     }
 }

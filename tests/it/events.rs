@@ -66,3 +66,27 @@ async fn a_process_that_stops_publishes_first_what_it_has_told() {
     assert_eq!(operator.terminate().await.code(), Some(0));
     assert_eq!(told(&stage, "Available").await, names.len());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_again_within_some_minutes_raises_the_count_of_the_event_that_is_there() {
+    let stage = Stage::new().await;
+    let refuse = |method: &str, route: Route| {
+        stage.simulator.inject(Rule::documented(Documented::InvalidObject).on(method, route));
+    };
+    refuse("POST", Route::MfaServers);
+    let operator = stage.operator().start();
+    let mut corp = okta("corp");
+    stage.apply(&corp).await;
+    stage.wait_ready("corp", "False", "InvalidObject").await;
+    stage.simulator.clear_rules();
+    stage.annotate("corp", RECONCILE, "1").await;
+    stage.wait_ready("corp", "True", "Available").await;
+    refuse("PUT", Route::MfaServer);
+    corp["spec"]["mfaCertProfile"] = "another-ca".into();
+    stage.apply(&corp).await;
+    stage.wait_ready("corp", "False", "InvalidObject").await;
+    assert_eq!(operator.terminate().await.code(), Some(0));
+    let events = stage.events().await;
+    let of_reason = events.iter().filter(|event| event.reason.as_deref() == Some("InvalidObject"));
+    assert_eq!((of_reason.count(), told(&stage, "InvalidObject").await), (1, 2), "{events:?}");
+}

@@ -56,8 +56,7 @@ impl Pass {
 
     /// Tells the cluster's users.
     pub(super) fn announce(&self, event: Event) {
-        let about =
-            About { waiter: Arc::clone(&self.waiter), uid: self.uid.clone(), version: self.server.resource_version() };
+        let about = About { waiter: Arc::clone(&self.waiter), uid: self.uid.clone() };
         self.context.announcer.announce(about, event);
     }
 
