@@ -52,22 +52,6 @@ async fn a_refusal_is_told_once_however_often_it_comes_and_by_whichever_process(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_stops_publishes_first_what_it_has_told() {
-    let stage = Stage::new().await;
-    let names: Vec<String> = (0..10).map(|number| format!("corp-{number}")).collect();
-    for name in &names {
-        stage.apply(&okta(name)).await;
-    }
-    let operator = stage.operator().start();
-    for name in &names {
-        stage.wait_ready(name, "True", "Available").await;
-    }
-    // Events come one at a time, after the statuses: some of them wait still.
-    assert_eq!(operator.terminate().await.code(), Some(0));
-    assert_eq!(told(&stage, "Available").await, names.len());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_again_within_some_minutes_raises_the_count_of_the_event_that_is_there() {
     let stage = Stage::new().await;
     let refuse = |method: &str, route: Route| {

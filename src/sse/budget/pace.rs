@@ -322,7 +322,11 @@ mod tests {
             calls += 1;
         }
         assert!(pace.rate > Some(20.0), "{:?} after {calls} calls", pace.rate);
-        pace.begins(Duration::from_mins(11) + Duration::from_secs(2));
+        // The pause ended a second after the beginning.
+        let ten_minutes = Duration::from_mins(10) + Duration::from_secs(1);
+        pace.begins(ten_minutes);
+        assert_ne!(pace.due(), Duration::ZERO);
+        pace.begins(ten_minutes + Duration::from_nanos(1));
         assert_eq!(pace.due(), Duration::ZERO);
     }
 

@@ -3,11 +3,12 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use mfa_operator::crd::{ANNOTATION_ATTEMPT, MfaServer};
@@ -19,6 +20,8 @@ use tokio::sync::watch;
 use super::{FOLDER, attempt, foreign, in_order, objects, posts};
 use crate::operator::{LIMIT, Launch, Stage, okta};
 
+/// How long the API server takes for an Event, which nothing waits for.
+const EVENT: Duration = Duration::from_millis(300);
 /// What removes the last finalizer.
 const NO_FINALIZERS: &str = r#""finalizers":[]"#;
 
@@ -89,6 +92,9 @@ async fn pass(State(between): State<Arc<Between>>, request: Request) -> Response
         between.shows.send_replace(false);
     }
     let loses = meets(&between.loses, &text);
+    if parts.method == Method::POST && parts.uri.path().ends_with("/events") {
+        tokio::time::sleep(EVENT).await;
+    }
     parts.headers.remove(header::HOST);
     let answer = between.client.send(Request::from_parts(parts, body.to_vec().into())).await;
     let Ok(answer) = answer else { return StatusCode::BAD_GATEWAY.into_response() };
@@ -169,4 +175,22 @@ async fn what_is_gone_is_not_created_by_what_was_known_of_it() {
     assert_eq!(posts(&stage, "corp").len(), before, "{}", stage.log_ends());
     assert_eq!(objects(&stage, "corp"), []);
     between.shows.send_replace(true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_stops_publishes_first_what_it_has_told() {
+    let stage = Stage::new().await;
+    let between = Between::start(&stage, "nothing hides", "nothing is lost").await;
+    let operator = between.operator(&stage).start();
+    let names = ["corp-1", "corp-2", "corp-3"];
+    for name in names {
+        stage.apply(&okta(name)).await;
+    }
+    for name in names {
+        stage.wait_ready(name, "True", "Available").await;
+    }
+    assert_eq!(operator.terminate().await.code(), Some(0));
+    let events = stage.events().await;
+    let told = events.iter().filter(|event| event.reason.as_deref() == Some("Available"));
+    assert_eq!(told.count(), names.len(), "{events:?}");
 }
