@@ -331,6 +331,26 @@ mod tests {
     }
 
     #[test]
+    fn a_pace_that_was_held_for_long_grows_faster() {
+        let mut pace = Pace { rate: Some(10.0), tried: true, ..Pace::default() };
+        pace.begins(LONG);
+        assert_eq!(pace.rate, Some(10.0 + GROWTH));
+        pace.begins(LONG + Duration::from_nanos(1));
+        assert_eq!(pace.rate, Some(10.0 + GROWTH + GROWTH_ROUGH));
+    }
+
+    #[test]
+    fn calls_a_second_apart_follow_each_other_closely() {
+        let mut pace = Pace::default();
+        for second in 0..6 {
+            pace.begins(Duration::from_secs(second));
+            pace.served();
+        }
+        pace.refused(true, Duration::from_secs(5), Duration::from_secs(6));
+        assert_eq!(pace.rate, Some(1.0));
+    }
+
+    #[test]
     fn who_asked_for_little_has_learned_nothing_by_a_refusal() {
         let mut pace = Pace::default();
         let mut now = Duration::ZERO;
