@@ -21,6 +21,7 @@ use kube::{Client, Resource as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
+use super::perform::KUBE_STEP;
 use super::report::Event;
 use crate::crd::MfaServer;
 use crate::sse::credentials::Waiter;
@@ -32,8 +33,6 @@ const MOST: u32 = 256;
 const WAITING: usize = 16_384;
 /// How old an Event may become: by then, what it tells is no news.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// How long one may take, like every other call to the API server.
-const LIMIT: Duration = super::perform::KUBE_STEP;
 
 /// Which resource an Event is about.
 #[derive(Debug)]
@@ -122,7 +121,7 @@ async fn publish(client: Client, reporter: Reporter, mut told: mpsc::Receiver<To
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        match timeout(LIMIT, recorder.publish(&announcement, &about.reference())).await {
+        match timeout(KUBE_STEP, recorder.publish(&announcement, &about.reference())).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(resource = %about.waiter, error = %chain(&error), "no event"),
             Err(_) => tracing::debug!(resource = %about.waiter, "no event in time"),

@@ -34,12 +34,12 @@ const IDLE: Duration = Duration::from_secs(1);
 const LEAST: f64 = 0.1;
 
 /// The pace of the calls to one tenant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
     /// Calls a second, once learned.
     rate: Option<f64>,
-    /// The part of a pause's permits that goes out at once: halved for a tenant that refuses them.
-    part: f64,
+    /// How often the tenant has refused what went out at once: half of it goes out each time after.
+    too_many: i32,
     /// How many calls may go out at once after the last pause, and how many of them are left.
     at_once: u32,
     left: u32,
@@ -56,24 +56,6 @@ pub(super) struct Pace {
     tried: bool,
     /// What was counted until the last refusal: since when, and how many.
     before: Option<(Duration, u32)>,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            rate: None,
-            part: AT_ONCE,
-            at_once: 0,
-            left: 0,
-            next: Duration::ZERO,
-            since: None,
-            served: 0,
-            last: Duration::ZERO,
-            resumed: Duration::ZERO,
-            tried: false,
-            before: None,
-        }
-    }
 }
 
 impl Pace {
@@ -117,10 +99,10 @@ impl Pace {
             self.before = Some((self.since.unwrap_or(now), std::mem::take(&mut self.served)));
         }
         let Some((since, served)) = self.before else { return };
-        // Those that went out at once were too many; that says nothing about the pace.
-        let burst = anew && self.at_once > 0 && served <= self.at_once;
-        if burst {
-            self.part /= 2.0;
+        if anew && self.at_once > 0 && served <= self.at_once {
+            // Those that went out at once were too many. That says nothing about the pace, nor does what belongs to it.
+            self.too_many = self.too_many.saturating_add(1);
+            self.before = Some((since, 0));
         } else if served >= EVIDENCE {
             // The pause counts: the tenant's permits have come in meanwhile.
             let took = until.saturating_sub(since).as_secs_f64().max(0.001);
@@ -137,7 +119,7 @@ impl Pace {
         }
         let came_in = self.rate.map_or(0.0, |rate| rate * until.saturating_sub(now).as_secs_f64());
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few calls; a cast saturates")]
-        let at_once = (self.part * came_in) as u32;
+        let at_once = (AT_ONCE * 0.5_f64.powi(self.too_many) * came_in) as u32;
         self.at_once = at_once;
         self.left = at_once;
         self.last = until;
@@ -262,6 +244,20 @@ mod tests {
             }
         }
         assert!(pace.rate < Some(6.0), "{:?}", pace.rate);
+    }
+
+    #[test]
+    fn what_was_refused_together_with_what_went_out_at_once_says_nothing_about_the_pace_either() {
+        let second = Duration::from_secs(1);
+        let mut pace = Pace { rate: Some(30.0), at_once: 12, left: 12, since: Some(second), ..Pace::default() };
+        for _ in 0..8 {
+            pace.begins(second);
+        }
+        (0..6).for_each(|_| pace.served());
+        let rate = pace.rate;
+        pace.refused(true, second, 2 * second);
+        pace.refused(false, second, 2 * second);
+        assert_eq!((pace.rate, pace.too_many), (rate, 1));
     }
 
     #[test]
