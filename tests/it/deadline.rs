@@ -120,7 +120,7 @@ async fn a_create_in_flight_is_dropped_at_the_deadline_and_found_by_the_next_lea
     assert!(stage.get("another").await.expect("a resource").metadata.finalizers.is_none(), "nor prepared");
 
     stage.simulator.clear_rules();
-    let _next = stage.operator().start();
+    let _next = stage.operator().impatient().start();
     stage.wait_ready("corp", "True", "Available").await;
     stage.wait_ready("another", "True", "Available").await;
     assert_eq!(stage.simulator.log().count("POST", Route::MfaServers), 2);
@@ -143,7 +143,7 @@ async fn a_look_may_outlast_the_deadline_and_the_write_after_it_is_not_sent() {
     assert_eq!(stage.simulator.log().count("PUT", Route::MfaServer), 0);
 
     stage.simulator.clear_rules();
-    let _next = stage.operator().start();
+    let _next = stage.operator().impatient().start();
     stage.wait_ready("corp", "True", "Available").await;
     assert_eq!(stage.simulator.log().count("PUT", Route::MfaServer), 1);
 }

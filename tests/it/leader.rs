@@ -33,7 +33,7 @@ const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const HAND_OVER: Duration = Duration::from_secs(8);
 
 fn electing(stage: &Stage) -> Launch<'_> {
-    stage.operator().flag("--leader-elect", "").flag("--lease-namespace", &stage.namespace.name)
+    stage.operator().impatient().flag("--leader-elect", "").flag("--lease-namespace", &stage.namespace.name)
 }
 
 /// One that leads, and one that stands by.
@@ -254,6 +254,7 @@ async fn a_leader_without_an_api_server_drops_what_is_in_flight_at_its_deadline_
     }
     let mut leader = stage
         .operator()
+        .impatient()
         .kubeconfig(cluster.control_plane.kubeconfig())
         .flag("--leader-elect", "")
         .flag("--request-timeout", "1m")

@@ -161,13 +161,13 @@ impl Stage {
     }
 
     /// The operator, to be told more and started. Unless told otherwise: against this stage's control plane and
-    /// simulator, `--request-timeout 2s`, `--resync-interval 10s`, JSON logs at level info.
+    /// simulator, `--request-timeout 10s`, `--resync-interval 10s`, JSON logs at level info.
     pub(crate) fn operator(&self) -> Launch<'_> {
         let flags = [
             ("--api-url", self.simulator.url()),
             ("--auth-url", self.simulator.auth_url()),
             ("--log-format", "json".to_owned()),
-            ("--request-timeout", "2s".to_owned()),
+            ("--request-timeout", "10s".to_owned()),
             ("--resync-interval", "10s".to_owned()),
         ];
         Launch {
@@ -414,6 +414,12 @@ impl Launch<'_> {
     pub(crate) fn flag(mut self, flag: &str, value: &str) -> Self {
         self.flags.insert(flag.to_owned(), value.to_owned());
         self
+    }
+
+    /// With `--request-timeout 2s`, for tests in which answers fail to come: the rest count or time the requests, and a
+    /// busy machine takes seconds for an answer now and then.
+    pub(crate) fn impatient(self) -> Self {
+        self.flag("--request-timeout", "2s")
     }
 
     /// With a variable of the environment, which holds nothing else but `KUBECONFIG` and `RUST_LOG`.

@@ -35,7 +35,7 @@ async fn an_answer_lost_after_the_tenant_acted_makes_no_second_object() {
     for (name, reply) in &cases {
         stage.simulator.inject(next_post(name, reply.clone()).apply(Apply::Yes).named(name));
     }
-    let _operator = stage.operator().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     for (name, _) in &cases {
         stage.apply(&okta(name)).await;
     }
@@ -52,7 +52,7 @@ async fn an_answer_lost_after_the_tenant_acted_makes_no_second_object() {
 async fn a_create_answered_without_a_body_costs_one_listing_more() {
     let stage = Stage::new().await;
     stage.tenant.answer(|answers| answers.create_body = false);
-    let _operator = stage.operator().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     in_order(&stage, "corp").await;
     let log = stage.simulator.log();
@@ -88,7 +88,7 @@ async fn a_create_that_never_landed_is_sent_again_once_it_has_settled() {
     let stage = Stage::new().await;
     stage.simulator.inject(next_post("corp", Reply::Hang));
     stage.simulator.inject(next_post("reset", Reply::Reset));
-    let _operator = stage.operator().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     stage.apply(&okta("reset")).await;
     let unknown = |name| stage.wait_condition(name, "Reconciling", "True", "OutcomeUnknown");
@@ -115,7 +115,7 @@ async fn a_decoded_refusal_is_an_answer_and_the_same_attempt_is_sent_again() {
     for (name, reply) in &cases {
         stage.simulator.inject(next_post(name, reply.clone()));
     }
-    let _operator = stage.operator().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     for (name, _) in &cases {
         stage.apply(&okta(name)).await;
     }
@@ -131,7 +131,7 @@ async fn a_conflict_while_an_earlier_outcome_is_unknown_takes_nothing_from_anybo
     // The first create is lost without an effect; the second finds the name taken by somebody else meanwhile.
     stage.simulator.inject(next_post("corp", Reply::Reset));
     stage.simulator.inject(next_post("corp", Reply::Usual).delay(TIMEOUT / 2));
-    let _operator = stage.operator().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     stage.wait_requests("a second POST", |log| posts_in(log, "corp") == 2).await;
     let id = stage.tenant.create(FOLDER, Position::Pre, &foreign("corp", "another-profile")).unwrap();
@@ -157,7 +157,7 @@ async fn a_name_that_stood_there_before_the_first_try_is_never_taken() {
     let identical = stage.tenant.create(FOLDER, Position::Pre, &foreign("identical", "corp-ca")).unwrap();
     let different = stage.tenant.create(FOLDER, Position::Pre, &foreign("different", "another-profile")).unwrap();
     let before = stage.tenant.objects();
-    let _operator = stage.operator().start();
+    let _operator = stage.operator().impatient().start();
     for name in ["identical", "different"] {
         stage.apply(&okta(name)).await;
     }
@@ -179,7 +179,7 @@ async fn a_name_that_the_api_alone_knows_to_be_taken_is_a_conflict() {
     let stage = Stage::new().await;
     // The object comes between the list and the create.
     stage.simulator.inject(next_post("corp", Reply::Usual).delay(TIMEOUT / 2));
-    let _operator = stage.operator().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     wait_post(&stage, "corp").await;
     let id = stage.tenant.create(FOLDER, Position::Pre, &foreign("corp", "corp-ca")).unwrap();
@@ -195,7 +195,7 @@ async fn a_name_that_the_api_alone_knows_to_be_taken_is_a_conflict() {
 async fn a_foreign_object_made_while_the_outcome_is_unknown_is_not_taken() {
     let stage = Stage::new().await;
     stage.simulator.inject(next_post("corp", Reply::Reset));
-    let _operator = stage.operator().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     stage.wait_condition("corp", "Reconciling", "True", "OutcomeUnknown").await;
     let id = stage.tenant.create(FOLDER, Position::Pre, &foreign("corp", "another-profile")).unwrap();
@@ -209,7 +209,7 @@ async fn a_foreign_object_made_while_the_outcome_is_unknown_is_not_taken() {
 async fn a_spec_changed_while_the_outcome_is_unknown_finds_what_was_sent() {
     let stage = Stage::new().await;
     stage.simulator.inject(next_post("corp", Reply::Hang).apply(Apply::Yes));
-    let _operator = stage.operator().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     wait_post(&stage, "corp").await;
     stage.apply(&okta_with("corp", &json!({ "mfaCertProfile": "new-ca" }))).await;
@@ -233,7 +233,7 @@ async fn a_resource_deleted_while_its_create_is_unknown_leaves_nothing() {
         let rule = next_post(name, reply.clone()).apply(*apply);
         stage.simulator.inject(if *name == "answered" { rule.delay(TIMEOUT / 2) } else { rule });
     }
-    let _operator = stage.operator().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     let begun = Instant::now();
     for (name, ..) in &cases {
         stage.apply(&okta(name)).await;
@@ -264,7 +264,7 @@ async fn a_create_that_is_answered_after_its_resource_was_forced_away_is_undone(
     for name in ["gone", "again", "retained"] {
         stage.simulator.inject(next_post(name, Reply::Usual).delay(TIMEOUT / 2));
     }
-    let _operator = stage.operator().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     for name in ["gone", "again"] {
         stage.apply(&okta(name)).await;
     }
@@ -294,7 +294,7 @@ async fn a_create_that_is_answered_after_its_resource_was_forced_away_is_undone(
 async fn the_last_resource_forced_away_while_its_create_is_under_way_leaves_nothing() {
     let stage = Stage::new().await;
     stage.simulator.inject(next_post("corp", Reply::Usual).delay(TIMEOUT / 2));
-    let _operator = stage.operator().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     wait_post(&stage, "corp").await;
     let server = stage.get("corp").await.expect("the resource");
@@ -310,7 +310,7 @@ async fn the_last_resource_forced_away_while_its_create_is_under_way_leaves_noth
 async fn a_refused_create_names_the_documented_reason_and_is_not_repeated() {
     let stage = Stage::new().await;
     stage.simulator.inject(Rule::documented(Documented::InvalidObject).on("POST", Route::MfaServers));
-    let _operator = stage.operator().start();
+    let _operator = stage.operator().impatient().start();
     stage.apply(&okta("corp")).await;
     let server = stage.wait_ready("corp", "False", "InvalidObject").await;
     assert_eq!(says(&server, "Stalled").as_deref(), Some("True/InvalidObject"));

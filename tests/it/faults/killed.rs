@@ -11,7 +11,7 @@ async fn killed_while_hanging(cases: &[(&str, Apply, usize)]) {
     for (name, apply, _) in cases {
         stage.simulator.inject(next_post(name, Reply::Hang).apply(*apply));
     }
-    let first = stage.operator().flag("--resync-interval", "1h").start();
+    let first = stage.operator().impatient().flag("--resync-interval", "1h").start();
     for (name, ..) in cases {
         stage.apply(&okta(name)).await;
     }
@@ -19,7 +19,7 @@ async fn killed_while_hanging(cases: &[(&str, Apply, usize)]) {
         wait_post(&stage, name).await;
     }
     first.kill().await;
-    let _second = stage.operator().flag("--resync-interval", "1h").start();
+    let _second = stage.operator().impatient().flag("--resync-interval", "1h").start();
     for (name, _, wanted) in cases {
         in_order(&stage, name).await;
         let posts = posts(&stage, name);
@@ -43,7 +43,7 @@ async fn killed_while_a_create_hangs_that_lands_after_the_restart() {
 async fn killed_between_the_answer_and_the_status() {
     let stage = Stage::new().await;
     stage.simulator.inject(next_post("corp", Reply::Usual).delay(TIMEOUT / 4));
-    let first = stage.operator().flag("--resync-interval", "1h").start();
+    let first = stage.operator().impatient().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     wait_post(&stage, "corp").await;
     // It does not get to read the answer.
@@ -54,7 +54,7 @@ async fn killed_between_the_answer_and_the_status() {
     let status = stage.get("corp").await.and_then(|server| server.status).expect("a status");
     assert_eq!(status.id, None, "the answer was recorded after all");
 
-    let _second = stage.operator().flag("--resync-interval", "1h").start();
+    let _second = stage.operator().impatient().flag("--resync-interval", "1h").start();
     in_order(&stage, "corp").await;
     assert_eq!(posts(&stage, "corp").len(), 1);
 }
@@ -63,7 +63,7 @@ async fn killed_between_the_answer_and_the_status() {
 async fn killed_as_soon_as_each_of_many_creates_is_answered() {
     let stage = Stage::new().await;
     let names: Vec<String> = (0..8).map(|number| format!("corp-{number}")).collect();
-    let mut operator = stage.operator().flag("--resync-interval", "1h").start();
+    let mut operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     for name in &names {
         stage.apply(&okta(name)).await;
         stage
@@ -72,7 +72,7 @@ async fn killed_as_soon_as_each_of_many_creates_is_answered() {
             })
             .await;
         operator.kill().await;
-        operator = stage.operator().flag("--resync-interval", "1h").start();
+        operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     }
     for name in &names {
         in_order(&stage, name).await;
@@ -85,14 +85,14 @@ async fn killed_as_soon_as_each_of_many_creates_is_answered() {
 async fn killed_while_a_create_hangs_and_the_name_taken_by_another_meanwhile() {
     let stage = Stage::new().await;
     stage.simulator.inject(next_post("corp", Reply::Hang));
-    let first = stage.operator().flag("--resync-interval", "1h").start();
+    let first = stage.operator().impatient().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     wait_post(&stage, "corp").await;
     first.kill().await;
     let id = stage.tenant.create(FOLDER, Position::Pre, &foreign("corp", "another-profile")).unwrap();
     let before = stage.tenant.get(&id);
 
-    let _second = stage.operator().flag("--resync-interval", "1h").start();
+    let _second = stage.operator().impatient().flag("--resync-interval", "1h").start();
     let server = stage.wait_ready("corp", "False", "NameNotUnique").await;
     assert_eq!(server.status.unwrap().id, None);
     assert_eq!((objects(&stage, "corp").len(), posts(&stage, "corp").len()), (1, 1));
@@ -107,7 +107,7 @@ async fn killed_while_a_create_hangs_and_deleted_while_nobody_looks() {
     for (name, apply) in [("applied", Apply::Yes), ("never", Apply::No), ("late", Apply::LateMs(3_000))] {
         stage.simulator.inject(next_post(name, Reply::Hang).apply(apply));
     }
-    let first = stage.operator().flag("--resync-interval", "1h").start();
+    let first = stage.operator().impatient().flag("--resync-interval", "1h").start();
     for name in ["applied", "never", "late"] {
         stage.apply(&okta(name)).await;
     }
@@ -118,7 +118,7 @@ async fn killed_while_a_create_hangs_and_deleted_while_nobody_looks() {
     for name in ["applied", "never", "late"] {
         stage.delete(name).await;
     }
-    let _second = stage.operator().flag("--resync-interval", "1h").start();
+    let _second = stage.operator().impatient().flag("--resync-interval", "1h").start();
     for name in ["applied", "never", "late"] {
         stage.wait_gone(name).await;
         assert!(objects(&stage, name).is_empty(), "{name} is left in the tenant");
@@ -133,12 +133,12 @@ async fn killed_again_and_again_while_the_outcome_is_unknown() {
     let stage = Stage::new().await;
     stage.simulator.inject(next_post("corp", Reply::Hang));
     stage.simulator.inject(next_post("corp", Reply::Hang).apply(Apply::Yes));
-    let mut operator = stage.operator().flag("--resync-interval", "1h").start();
+    let mut operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     for tries in 1..=2 {
         stage.wait_requests("a POST", |log| posts_in(log, "corp") == tries).await;
         operator.kill().await;
-        operator = stage.operator().flag("--resync-interval", "1h").start();
+        operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
     }
     in_order(&stage, "corp").await;
     assert_eq!(posts(&stage, "corp").len(), 2);
