@@ -16,6 +16,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use kube::api::GetParams;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt};
@@ -399,10 +400,24 @@ impl Secrets {
         locked(&self.versions).seen(secret, version);
     }
 
+    /// The Secret as it was last seen, or newer: that the API server can tell from its own memory, and need not ask the
+    /// store behind it.
     async fn get(&self, secret: &SecretName) -> Result<Option<Secret>, ReadSecret> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &secret.namespace);
-        let read = timeout(READ_WITHIN, api.get_opt(&secret.name)).await.map_err(|_| ReadSecret::TooSlow)?;
-        read.map_err(ReadSecret::Refused)
+        let read = async {
+            if let Some(version) = self.version(secret) {
+                match api.get_with(&secret.name, &GetParams::at(&version)).await {
+                    Ok(secret) => return Ok(Some(secret)),
+                    Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(None),
+                    // A cluster that was set back to a backup knows no such version (504), another implementation may
+                    // have dropped it (410) or know no such question (400). What there is now it can tell all the same.
+                    Err(kube::Error::Api(status)) if matches!(status.code, 400 | 410 | 504) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            api.get_opt(&secret.name).await
+        };
+        timeout(READ_WITHIN, read).await.map_err(|_| ReadSecret::TooSlow)?.map_err(ReadSecret::Refused)
     }
 }
 

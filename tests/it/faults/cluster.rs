@@ -2,6 +2,7 @@
 //! old, and it does nothing twice for that, and nothing for a resource that is gone.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,6 +35,10 @@ struct Between {
     loses: Mutex<Option<&'static str>>,
     shows: watch::Sender<bool>,
     lost: watch::Sender<bool>,
+    /// How Secrets were asked for.
+    secrets: Mutex<Vec<String>>,
+    /// It knows no version of a Secret that it is asked for, as after the restoring of a backup.
+    set_back: AtomicBool,
     kubeconfig: PathBuf,
 }
 
@@ -57,6 +62,8 @@ impl Between {
             loses: Mutex::new(Some(loses)),
             shows: watch::Sender::new(true),
             lost: watch::Sender::new(false),
+            secrets: Mutex::default(),
+            set_back: AtomicBool::new(false),
             kubeconfig,
         });
         let router = Router::new().fallback(pass).with_state(Arc::clone(&between));
@@ -94,6 +101,20 @@ async fn pass(State(between): State<Arc<Between>>, request: Request) -> Response
     let loses = meets(&between.loses, &text);
     if parts.method == Method::POST && parts.uri.path().ends_with("/events") {
         tokio::time::sleep(EVENT).await;
+    }
+    if parts.method == Method::GET && parts.uri.path().contains("/secrets/") {
+        between.secrets.lock().expect("nobody panics").push(query.clone());
+        if query.contains("resourceVersion=") && between.set_back.load(Ordering::Relaxed) {
+            let message = "Too large resource version: 9, current: 8";
+            let status = json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message,
+                "reason": "Timeout", "code": 504, "details": {
+                    "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }],
+                    "retryAfterSeconds": 1,
+                },
+            });
+            return (StatusCode::GATEWAY_TIMEOUT, axum::Json(status)).into_response();
+        }
     }
     parts.headers.remove(header::HOST);
     let answer = between.client.send(Request::from_parts(parts, body.to_vec().into())).await;
@@ -193,4 +214,25 @@ async fn a_process_that_stops_publishes_first_what_it_has_told() {
     let events = stage.events().await;
     let told = events.iter().filter(|event| event.reason.as_deref() == Some("Available"));
     assert_eq!(told.count(), names.len(), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_is_asked_for_as_the_watch_has_shown_it_and_where_that_is_refused_as_it_is_now() {
+    let stage = Stage::new().await;
+    let between = Between::start(&stage, "nothing is hidden", "nothing is lost").await;
+    let asked = || std::mem::take(&mut *between.secrets.lock().expect("nobody panics"));
+    let _operator = between.operator(&stage).start();
+    stage.apply(&okta("corp")).await;
+    stage.wait_ready("corp", "True", "Available").await;
+    let queries = asked();
+    // The credential's, and the vendor's.
+    assert_eq!(queries.len(), 2, "{queries:?}");
+    assert!(queries.iter().all(|query| query.contains("resourceVersion=")), "{queries:?}");
+
+    between.set_back.store(true, Ordering::Relaxed);
+    stage.apply(&okta("lab")).await;
+    stage.wait_ready("lab", "True", "Available").await;
+    let queries = asked();
+    assert_eq!(queries.len(), 2, "{queries:?}");
+    assert!(queries[0].contains("resourceVersion=") && !queries[1].contains("resourceVersion="), "{queries:?}");
 }
