@@ -72,7 +72,7 @@ fn requests(server: &ObjectMeta) -> Result<Vec<http::Request<Vec<u8>>>> {
         "status": bare::status(&name, &uid, server.generation, "vendor-0"),
     });
     Ok(vec![
-        request("GET", format!("{core}/secrets/vendor-0"), "application/json", Vec::new())?,
+        request("GET", format!("{core}/secrets/vendor-0?resourceVersion=0"), "application/json", Vec::new())?,
         request("PATCH", own.clone(), "application/merge-patch+json", serde_json::to_vec(&patch)?)?,
         request(
             "PATCH",
