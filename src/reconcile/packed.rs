@@ -5,21 +5,53 @@
 //! - Unpacked, it is the resource, but for other people's labels, annotations and owners, for who wrote which field, and for
 //!   an attempt whose answer is in the status.
 
-use std::cell::RefCell;
+use std::sync::OnceLock;
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 
 use super::attempt::Attempt;
 use crate::crd::{
     ANNOTATION_ATTEMPT, ANNOTATION_FORCE_DELETE, ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer,
 };
 
-/// More than the packed form can be longer than the text.
-const MARGIN: usize = 64;
+/// Longer than the text of a resource is, so that one which is not like the others is not their measure.
+const MOST_IN_COMMON: usize = 8 << 10;
 
-thread_local! {
-    static PACKER: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
-    static UNPACKER: RefCell<Decompress> = RefCell::new(Decompress::new(false));
+/// What this installation's resources have in common.
+static COMMON: Common = Common::unknown();
+
+/// What resources have in common: the text of the first one that was Ready. Names of fields, conditions, addresses of the
+/// vendor: most of another one's text is a reference to it, and a fifth of the text is left.
+#[derive(Debug)]
+struct Common(OnceLock<Box<[u8]>>);
+
+impl Common {
+    const fn unknown() -> Self {
+        Self(OnceLock::new())
+    }
+
+    fn pack(&self, server: &MfaServer, text: &[u8]) -> Form {
+        if text.len() <= MOST_IN_COMMON && self.0.get().is_none() && is_ready(server) {
+            // Another thread may have been faster: then it is that one's.
+            let _ = self.0.set(text.into());
+        }
+        match self.0.get() {
+            Some(common) => Form::Unlike(compress_prepend_size_with_dict(text, common).into()),
+            None => Form::Alone(compress_prepend_size_with_dict(text, &[]).into()),
+        }
+    }
+
+    /// The resource's text.
+    fn unpack(&self, packed: &[u8], alone: bool) -> Result<String, String> {
+        let common = if alone { None } else { self.0.get() };
+        let text = decompress_size_prepended_with_dict(packed, common.map_or(&[], |common| common));
+        String::from_utf8(text.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+    }
+}
+
+fn is_ready(server: &MfaServer) -> bool {
+    let mut conditions = server.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// A packed resource.
@@ -28,9 +60,11 @@ pub struct Packed(Form);
 
 #[derive(Clone, Debug)]
 enum Form {
-    /// The length of the text, and the text packed.
-    Small(usize, Box<[u8]>),
-    /// The resource, where packing it failed.
+    /// The text, packed, as far as it is unlike what is common.
+    Unlike(Box<[u8]>),
+    /// The text, packed by itself.
+    Alone(Box<[u8]>),
+    /// The resource, where it has no text.
     Whole(Box<MfaServer>),
 }
 
@@ -47,9 +81,14 @@ impl Packed {
             let ours = [ANNOTATION_ATTEMPT, ANNOTATION_RECONCILE_REQUESTED_AT, ANNOTATION_FORCE_DELETE, ANNOTATION_ID];
             annotations.retain(|name, _| ours.contains(&name.as_str()) && !(answered && name == ANNOTATION_ATTEMPT));
         }
-        let text = serde_json::to_string(&(&server.metadata, &server.spec, &server.status)).ok();
-        let small = text.and_then(|text| Some(Form::Small(text.len(), deflated(&text)?)));
-        Self(small.unwrap_or_else(|| Form::Whole(Box::new(server))))
+        Self::by(&COMMON, server)
+    }
+
+    fn by(common: &Common, server: MfaServer) -> Self {
+        match serde_json::to_vec(&(&server.metadata, &server.spec, &server.status)) {
+            Ok(text) => Self(common.pack(&server, &text)),
+            Err(_) => Self(Form::Whole(Box::new(server))),
+        }
     }
 
     /// The resource.
@@ -57,35 +96,18 @@ impl Packed {
     /// # Errors
     /// Why it cannot be read.
     pub fn unpack(&self) -> Result<MfaServer, String> {
-        match &self.0 {
-            Form::Whole(server) => Ok((**server).clone()),
-            Form::Small(length, packed) => {
-                let text = serde_json::from_slice(&inflated(*length, packed));
-                let (metadata, spec, status) = text.map_err(|error| error.to_string())?;
-                Ok(MfaServer { metadata, spec, status })
-            }
-        }
+        self.unpacked(&COMMON)
     }
-}
 
-fn deflated(text: &str) -> Option<Box<[u8]>> {
-    let mut packed = Vec::with_capacity(text.len() + MARGIN);
-    let done = PACKER.with_borrow_mut(|packer| {
-        packer.reset();
-        packer.compress_vec(text.as_bytes(), &mut packed, FlushCompress::Finish)
-    });
-    matches!(done, Ok(Status::StreamEnd)).then(|| packed.into_boxed_slice())
-}
-
-/// The text, or less of it, which cannot be parsed then.
-fn inflated(length: usize, packed: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(length);
-    // What comes of it shows in the parsing.
-    let _ = UNPACKER.with_borrow_mut(|unpacker| {
-        unpacker.reset(false);
-        unpacker.decompress_vec(packed, &mut text, FlushDecompress::Finish)
-    });
-    text
+    fn unpacked(&self, common: &Common) -> Result<MfaServer, String> {
+        let text = match &self.0 {
+            Form::Unlike(packed) => common.unpack(packed, false)?,
+            Form::Alone(packed) => common.unpack(packed, true)?,
+            Form::Whole(server) => return Ok((**server).clone()),
+        };
+        let (metadata, spec, status) = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        Ok(MfaServer { metadata, spec, status })
+    }
 }
 
 #[cfg(test)]
@@ -120,7 +142,6 @@ pub(crate) mod tests {
         wanted.metadata.labels = None;
         wanted.metadata.annotations.as_mut().unwrap().remove("kubectl.kubernetes.io/last-applied-configuration");
         let packed = packed(server());
-        assert!(matches!(packed.0, Form::Small(..)));
         assert_eq!(packed.unpack().unwrap(), wanted);
     }
 
@@ -138,6 +159,38 @@ pub(crate) mod tests {
             |server| packed(server).unpack().unwrap().metadata.annotations.unwrap().contains_key(ANNOTATION_ATTEMPT);
         assert!(holds(open));
         assert!(!holds(answered));
+    }
+
+    #[test]
+    fn what_is_like_the_first_that_was_ready_takes_a_third_of_its_text_or_less() {
+        let common = Common::unknown();
+        let of = |server: &Value| Packed::by(&common, serde_json::from_value(server.clone()).unwrap());
+        let mut fresh = server();
+        fresh["status"].take();
+        let fresh = of(&fresh);
+        assert!(matches!(fresh.0, Form::Alone(_)), "nothing is known of what is common");
+        assert!(matches!(of(&server()).0, Form::Unlike(_)));
+        let mut another = server();
+        another["metadata"]["name"] = "another".into();
+        another["metadata"]["uid"] = "4-5-6".into();
+        another["metadata"]["resourceVersion"] = "87654".into();
+        let packed = of(&another);
+        let Form::Unlike(bytes) = &packed.0 else { panic!("{packed:?}") };
+        let text = serde_json::to_string(&packed.unpacked(&common).unwrap()).unwrap();
+        assert!(bytes.len() * 3 <= text.len(), "{} of {}", bytes.len(), text.len());
+        // What was packed before is what it was.
+        assert_eq!(fresh.unpacked(&common).unwrap().status, None);
+        assert_eq!(packed.unpacked(&common).unwrap().metadata.name.as_deref(), Some("another"));
+    }
+
+    #[test]
+    fn what_is_longer_than_resources_are_is_no_measure_of_the_others() {
+        let common = Common::unknown();
+        let mut long = server();
+        long["spec"]["mfaCertProfile"] = "x".repeat(MOST_IN_COMMON).into();
+        let packed = Packed::by(&common, serde_json::from_value(long).unwrap());
+        assert!(matches!(packed.0, Form::Alone(_)));
+        assert_eq!(packed.unpacked(&common).unwrap().spec.mfa_cert_profile.len(), MOST_IN_COMMON);
     }
 
     #[test]
