@@ -270,6 +270,15 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_after_few_calls_halves_the_pace_and_a_longer_pause_lets_more_out_at_once() {
+        let second = Duration::from_secs(1);
+        let mut pace = Pace { rate: Some(12.0), since: Some(second), served: 3, ..Pace::default() };
+        pace.refused(true, second, 3 * second);
+        assert_eq!((pace.rate, pace.tried), (Some(6.0), true));
+        assert_eq!(pace.left, 4, "two fifths of the twelve of two seconds");
+    }
+
+    #[test]
     fn there_is_no_pace_before_the_first_refusal() {
         let mut pace = Pace::default();
         for _ in 0..100 {
