@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 
 use super::attempt::Attempt;
+use crate::conditions::READY;
 use crate::crd::{
     ANNOTATION_ATTEMPT, ANNOTATION_FORCE_DELETE, ANNOTATION_ID, ANNOTATION_RECONCILE_REQUESTED_AT, MfaServer,
 };
@@ -40,18 +41,11 @@ impl Common {
             None => Form::Alone(compress_prepend_size_with_dict(text, &[]).into()),
         }
     }
-
-    /// The resource's text.
-    fn unpack(&self, packed: &[u8], alone: bool) -> Result<String, String> {
-        let common = if alone { None } else { self.0.get() };
-        let text = decompress_size_prepended_with_dict(packed, common.map_or(&[], |common| common));
-        String::from_utf8(text.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
-    }
 }
 
 fn is_ready(server: &MfaServer) -> bool {
     let mut conditions = server.status.iter().flat_map(|status| &status.conditions);
-    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions.any(|condition| condition.type_ == READY && condition.status == "True")
 }
 
 /// A packed resource.
@@ -100,11 +94,13 @@ impl Packed {
     }
 
     fn unpacked(&self, common: &Common) -> Result<MfaServer, String> {
-        let text = match &self.0 {
-            Form::Unlike(packed) => common.unpack(packed, false)?,
-            Form::Alone(packed) => common.unpack(packed, true)?,
+        let (packed, common): (&[u8], &[u8]) = match &self.0 {
+            Form::Unlike(packed) => (packed, common.0.get().map_or(&[], |common| common)),
+            Form::Alone(packed) => (packed, &[]),
             Form::Whole(server) => return Ok((**server).clone()),
         };
+        let text = decompress_size_prepended_with_dict(packed, common).map_err(|error| error.to_string())?;
+        let text = String::from_utf8(text).map_err(|error| error.to_string())?;
         let (metadata, spec, status) = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         Ok(MfaServer { metadata, spec, status })
     }

@@ -254,7 +254,6 @@ async fn a_leader_without_an_api_server_drops_what_is_in_flight_at_its_deadline_
     }
     let mut leader = stage
         .operator()
-        .impatient()
         .kubeconfig(cluster.control_plane.kubeconfig())
         .flag("--leader-elect", "")
         .flag("--request-timeout", "1m")

@@ -72,7 +72,7 @@ impl Between {
     }
 
     fn operator<'a>(&self, stage: &'a Stage) -> Launch<'a> {
-        let operator = stage.operator().impatient().kubeconfig(&self.kubeconfig).flag("--resync-interval", "1h");
+        let operator = stage.operator().kubeconfig(&self.kubeconfig).flag("--resync-interval", "1h");
         operator.env("RUST_LOG", "info,mfa_operator=debug")
     }
 

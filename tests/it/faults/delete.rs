@@ -80,7 +80,7 @@ async fn a_delete_is_repeated_until_the_tenant_has_no_such_object() {
 #[tokio::test]
 async fn an_object_that_is_gone_already_is_no_trouble() {
     let stage = Stage::new().await;
-    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     let (_, object) = in_order(&stage, "corp").await;
     stage.tenant.delete(&object.id).unwrap();
@@ -92,7 +92,7 @@ async fn an_object_that_is_gone_already_is_no_trouble() {
 #[tokio::test]
 async fn an_object_in_use_is_waited_for_visibly() {
     let stage = Stage::new().await;
-    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     let (_, object) = in_order(&stage, "corp").await;
     stage.tenant.set_references(&object.id, 1).unwrap();
@@ -116,7 +116,7 @@ async fn an_object_in_use_is_waited_for_visibly() {
 async fn suspended_and_broken_resources_can_be_deleted() {
     let stage = Stage::new().await;
     stage.secret("other-vendor", &[("token", OKTA_TOKEN)]).await;
-    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().flag("--resync-interval", "1h").start();
     stage.apply(&okta("suspended")).await;
     let mut broken = okta("broken");
     broken["spec"]["mfaVendorType"]["oktaAdaptiveV1"]["oktaToken"]["secretKeyRef"]["name"] = json!("other-vendor");
@@ -137,7 +137,7 @@ async fn suspended_and_broken_resources_can_be_deleted() {
 #[tokio::test]
 async fn what_was_never_made_is_deleted_without_a_call() {
     let stage = Stage::new().await;
-    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().flag("--resync-interval", "1h").start();
     stage.apply(&okta_with("never", &json!({ "suspend": true }))).await;
     stage.wait_ready("never", "False", "Suspended").await;
     stage.delete("never").await;
@@ -148,7 +148,7 @@ async fn what_was_never_made_is_deleted_without_a_call() {
 #[tokio::test]
 async fn a_refused_credential_blocks_the_deletion_until_it_is_mended() {
     let stage = Stage::new().await;
-    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().flag("--resync-interval", "1h").start();
     for name in ["mended", "forced"] {
         stage.apply(&okta(name)).await;
         in_order(&stage, name).await;
@@ -195,7 +195,7 @@ async fn retain_leaves_the_object_and_force_delete_makes_no_call() {
 #[tokio::test]
 async fn the_default_deletion_policy_is_a_flag() {
     let stage = Stage::new().await;
-    let flags = stage.operator().impatient().flag("--default-deletion-policy", "Retain");
+    let flags = stage.operator().flag("--default-deletion-policy", "Retain");
     let _operator = flags.flag("--resync-interval", "1h").start();
     for (name, spec) in [("retained", json!({})), ("deleted", json!({ "deletionPolicy": "Delete" }))] {
         stage.apply(&okta_with(name, &spec)).await;
@@ -209,7 +209,7 @@ async fn the_default_deletion_policy_is_a_flag() {
 #[tokio::test]
 async fn the_last_good_credential_serves_the_deletions_of_a_namespace_that_lost_its_secret() {
     let stage = Stage::new().await;
-    let operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let operator = stage.operator().flag("--resync-interval", "1h").start();
     for name in ["first", "second", "third"] {
         stage.apply(&okta(name)).await;
         in_order(&stage, name).await;
@@ -225,7 +225,7 @@ async fn the_last_good_credential_serves_the_deletions_of_a_namespace_that_lost_
     }
     // Another operator never knew the credential: the deletion waits, and says so.
     operator.kill().await;
-    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().flag("--resync-interval", "1h").start();
     stage.delete("third").await;
     let server = stage.wait_ready("third", "False", "SecretNotFound").await;
     assert!(is_guarded(&server));

@@ -88,7 +88,7 @@ fn inject(stage: &Stage, cases: &Cases) {
 async fn stage_of_six(cases: &Cases) -> (Stage, Operator) {
     let stage = Stage::new().await;
     stage.tenant.answer(|answers| answers.max_limit = 2);
-    let operator = stage.operator().impatient().flag("--api-qps", "0").flag("--resync-interval", "1h").start();
+    let operator = stage.operator().flag("--api-qps", "0").flag("--resync-interval", "1h").start();
     for (folder, ..) in cases {
         for number in 0..3 {
             let body = foreign(&format!("{}-{number}", name(*folder)), "their-ca");
@@ -192,7 +192,7 @@ async fn nothing_is_created_twice(cases: Cases) {
     for (folder, ..) in &cases {
         stage.apply(&okta_with(&new(*folder), &json!({ "folder": folder.as_str() }))).await;
     }
-    let operator = stage.operator().impatient().flag("--api-qps", "0").flag("--resync-interval", "1h").start();
+    let operator = stage.operator().flag("--api-qps", "0").flag("--resync-interval", "1h").start();
     for (folder, what, _) in &cases {
         wait_faulty(&stage, &operator, &BTreeMap::new(), *folder, what).await;
     }
@@ -223,7 +223,7 @@ async fn an_operator_that_starts_with_a_list_it_cannot_read_creates_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_that_says_it_is_whole_and_lacks_an_object_is_checked_by_id() {
     let stage = Stage::new().await;
-    let operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let operator = stage.operator().flag("--resync-interval", "1h").start();
     stage.apply(&okta_with("corp", &json!({}))).await;
     let (_, object) = in_order(&stage, "corp").await;
     let log = stage.simulator.log();
@@ -237,7 +237,7 @@ async fn a_list_that_says_it_is_whole_and_lacks_an_object_is_checked_by_id() {
     }
     assert_eq!(operator.terminate().await.code(), Some(0));
     // Another operator does not know it from before.
-    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().flag("--resync-interval", "1h").start();
     stage.annotate("corp", ANNOTATION_RECONCILE_REQUESTED_AT, "3").await;
     stage.wait("corp", "looked at again", |server| is_handled(server, "3")).await;
     assert!(stage.tenant.get(&object.id).as_ref() == Some(&object));

@@ -24,7 +24,7 @@ fn calls(stage: &Stage, id: &str) -> (usize, usize) {
 #[tokio::test]
 async fn a_changed_spec_is_one_look_and_one_write() {
     let stage = Stage::new().await;
-    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     let (_, object) = in_order(&stage, "corp").await;
     stage.tenant.edit(&object.id, &json!({ "a_field_of_tomorrow": "kept" })).unwrap();
@@ -48,7 +48,7 @@ async fn a_changed_spec_is_one_look_and_one_write() {
 async fn another_vendor_replaces_the_old_one_whole() {
     let stage = Stage::new().await;
     stage.secret("duo", &[("key", "a-secret-key-of-duo-0123")]).await;
-    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     let (_, object) = in_order(&stage, "corp").await;
     let duo = json!({ "mfaVendorType": { "duoSecurityV2": {
@@ -138,7 +138,7 @@ async fn a_write_to_what_is_gone_meanwhile_makes_it_anew_and_a_false_word_does_n
 #[tokio::test]
 async fn drift_is_corrected_by_the_resync_with_one_look_and_one_write() {
     let stage = Stage::new().await;
-    let _operator = stage.operator().impatient().start();
+    let _operator = stage.operator().start();
     stage.apply(&okta("corp")).await;
     let (server, object) = in_order(&stage, "corp").await;
     stage.simulator.log().reset();
@@ -159,7 +159,7 @@ async fn rotated(echo: SecretEcho) {
     let stage = Stage::new().await;
     stage.tenant.answer(|answers| answers.secrets = echo);
     stage.secret("other-vendor", &[("token", OKTA_TOKEN)]).await;
-    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().flag("--resync-interval", "1h").start();
     let names = ["first", "second", "third"];
     for name in names {
         stage.apply(&okta(name)).await;
@@ -249,7 +249,7 @@ async fn the_id_annotation_adopts_what_it_names_and_nothing_else() {
     let misnamed = create(FOLDER, "another-name");
     let elsewhere = create(Folder::Shared, "elsewhere");
     let before = [&misnamed, &elsewhere].map(|id| stage.tenant.get(id));
-    let _operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let _operator = stage.operator().flag("--resync-interval", "1h").start();
     let nothing = "00000000-0000-4000-8000-000000000000".to_owned();
     for (name, id) in [("named", &named), ("misnamed", &misnamed), ("elsewhere", &elsewhere), ("nothing", &nothing)] {
         let mut server = okta(name);

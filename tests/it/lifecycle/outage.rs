@@ -115,7 +115,7 @@ async fn what_is_applied_after_a_long_outage_of_the_api_server_is_worked_on() {
     kubectl(&cluster, &["apply", "-f", "-"], &list(&items)).await;
     kubectl(&cluster, &["create", "-f", "-"], &list(&many.collect::<Vec<_>>())).await;
     let kubeconfig = cluster.control_plane.kubeconfig().to_owned();
-    let operator = stage.operator().impatient().flag("--resync-interval", "1h").kubeconfig(&kubeconfig).start();
+    let operator = stage.operator().flag("--resync-interval", "1h").kubeconfig(&kubeconfig).start();
     let ready = ["wait", "mfaserver", "before", "--for=condition=Ready", "--timeout=90s"];
     kubectl(&cluster, &ready, &Value::Null).await;
     cluster.control_plane.stop_api_server().await.expect("an API server to stop");
@@ -137,7 +137,7 @@ async fn what_is_applied_after_a_long_outage_of_the_api_server_is_worked_on() {
 async fn what_is_in_flight_when_the_operator_is_told_to_stop_is_recorded() {
     let stage = Stage::new().await;
     stage.simulator.inject(next_post("corp", Reply::Usual).delay(Duration::from_millis(800)));
-    let operator = stage.operator().impatient().flag("--resync-interval", "1h").start();
+    let operator = stage.operator().flag("--resync-interval", "1h").start();
     stage.apply(&okta("corp")).await;
     wait_post(&stage, "corp").await;
     let told = Instant::now();
@@ -168,7 +168,7 @@ async fn what_hangs_when_the_operator_is_told_to_stop_is_found_by_the_next() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_operator_ends_at_once() {
     let stage = Stage::new().await;
-    let operator = stage.operator().impatient().start();
+    let operator = stage.operator().start();
     operator.wait_message("Secrets are known; starting").await;
     stage.apply(&okta("corp")).await;
     in_order(&stage, "corp").await;
